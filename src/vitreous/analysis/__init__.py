@@ -1,0 +1,1 @@
+"""Embeddings, clusters and trajectories of latents."""

@@ -1,0 +1,1 @@
+"""The `vitreous` command: one small file per subcommand."""

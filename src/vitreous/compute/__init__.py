@@ -1,0 +1,1 @@
+"""Devices, threads, memory budgets and progress bars."""

@@ -1,0 +1,1 @@
+"""The data that flows between the parts: frozen dataclasses without file formats."""

@@ -1,0 +1,1 @@
+"""Quality of maps, poses and latents against a truth."""

@@ -1,0 +1,1 @@
+"""The centred Fourier transform, frequencies in 1/Å, shells, filters and correlation curves."""

@@ -1,0 +1,1 @@
+"""One file format per module; `open_particles` reads any of them."""

@@ -1,0 +1,1 @@
+"""Plain neural building blocks that know nothing of cryo-EM files."""

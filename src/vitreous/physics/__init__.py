@@ -1,0 +1,1 @@
+"""How a particle becomes an image: CTF, projection, shifts and noise, each with its adjoint."""

@@ -1,0 +1,1 @@
+"""Operators and solvers that turn images with poses into maps."""

@@ -1,0 +1,1 @@
+"""Run folders: the manifest, the results in open formats and the checkpoints."""

@@ -1,0 +1,1 @@
+"""Structures, motions and particle stacks with a known truth."""

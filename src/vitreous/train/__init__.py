@@ -1,0 +1,1 @@
+"""One method-blind training loop on Lightning Fabric."""
