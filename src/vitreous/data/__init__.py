@@ -1,1 +1,20 @@
 """The data that flows between the parts: frozen dataclasses without file formats."""
+
+from vitreous.data.optics import Optics
+from vitreous.data.particles import ArraySource, ImageSource, MetadataTable, Particles, SubsetSource
+from vitreous.data.poses import Poses
+from vitreous.data.result import ResolutionCurves, Result
+from vitreous.data.volume import Volume
+
+__all__ = [
+    "ArraySource",
+    "ImageSource",
+    "MetadataTable",
+    "Optics",
+    "Particles",
+    "Poses",
+    "ResolutionCurves",
+    "Result",
+    "SubsetSource",
+    "Volume",
+]

@@ -1,0 +1,78 @@
+"""Rotations and their parametrisations.
+
+A rotation ``R`` takes particle coordinates to microscope coordinates, ``r_lab = R @ r_particle``. RELION's angles
+(rot, tilt, psi) give this R directly: ``R = Rz(−psi)·Ry(−tilt)·Rz(−rot)`` with active elementary rotations (RELION's
+manual states them as rotations of the coordinate system).
+"""
+
+import roma
+import torch
+from torch import Tensor
+
+from vitreous.typing import Float
+
+MIRROR = torch.diag(torch.tensor([1.0, 1.0, -1.0]))
+"""The mirror ``J``: z → −z. ``J R J`` are the rotations of the mirrored map."""
+
+
+def rotation_from_euler(angles_deg: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3 3"]:
+    """Rotations from RELION's (rot, tilt, psi) in degrees."""
+    rot, tilt, psi = torch.deg2rad(angles_deg).unbind(-1)
+    ca, cb, cg = rot.cos(), tilt.cos(), psi.cos()
+    sa, sb, sg = rot.sin(), tilt.sin(), psi.sin()
+    rows = [
+        [cg * cb * ca - sg * sa, cg * cb * sa + sg * ca, -cg * sb],
+        [-sg * cb * ca - cg * sa, -sg * cb * sa + cg * ca, sg * sb],
+        [sb * ca, sb * sa, cb],
+    ]
+    return torch.stack([torch.stack(row, -1) for row in rows], -2)
+
+
+def euler_from_rotation(rotations: Float[Tensor, "n 3 3"]) -> Float[Tensor, "n 3"]:
+    """RELION's (rot, tilt, psi) in degrees, tilt in [0, 180]; rot is 0 where tilt leaves it free."""
+    R = rotations.double()
+    sin_tilt = torch.hypot(R[:, 2, 0], R[:, 2, 1])
+    tilt = torch.atan2(sin_tilt, R[:, 2, 2])
+    polar = sin_tilt < 1e-7
+    rot = torch.where(polar, torch.zeros_like(tilt), torch.atan2(R[:, 2, 1], R[:, 2, 0]))
+    psi = torch.where(polar, torch.atan2(-R[:, 1, 0], R[:, 1, 1]), torch.atan2(R[:, 1, 2], -R[:, 0, 2]))
+    return torch.rad2deg(torch.stack([rot, tilt, psi], -1)).to(rotations.dtype)
+
+
+def rotation_from_vector(vectors_rad: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3 3"]:
+    """Exponential map: rotation by ``|v|`` radians about ``v`` (smooth at zero)."""
+    return roma.rotvec_to_rotmat(vectors_rad)
+
+
+def vector_from_rotation(rotations: Float[Tensor, "n 3 3"]) -> Float[Tensor, "n 3"]:
+    """Logarithm: the rotation vector, in radians, with norm in [0, π]."""
+    return roma.rotmat_to_rotvec(rotations)
+
+
+def rotation_from_quaternion(quaternions_wxyz: Float[Tensor, "n 4"]) -> Float[Tensor, "n 3 3"]:
+    """Rotations from quaternions ``(w, x, y, z)`` of any non-zero norm."""
+    unit = quaternions_wxyz / quaternions_wxyz.norm(dim=-1, keepdim=True)
+    return roma.unitquat_to_rotmat(unit.roll(-1, dims=-1))
+
+
+def quaternion_from_rotation(rotations: Float[Tensor, "n 3 3"]) -> Float[Tensor, "n 4"]:
+    """Unit quaternions ``(w, x, y, z)`` with ``w ≥ 0``."""
+    wxyz = roma.rotmat_to_unitquat(rotations).roll(1, dims=-1)
+    return torch.where(wxyz[:, :1] < 0, -wxyz, wxyz)
+
+
+def random_rotations(n: int, generator: torch.Generator) -> Float[Tensor, "n 3 3"]:
+    """Rotations drawn uniformly from SO(3) (normalised Gaussian quaternions)."""
+    return rotation_from_quaternion(torch.randn(n, 4, generator=generator))
+
+
+def rotation_angle_deg(first: Float[Tensor, "n 3 3"], second: Float[Tensor, "n 3 3"]) -> Float[Tensor, " n"]:
+    """Angle in degrees between two sets of rotations, accurate near 0 and near 180."""
+    chord = (first - second).double().flatten(-2).norm(dim=-1)
+    return torch.rad2deg(2 * torch.asin((chord / 8**0.5).clamp(0, 1))).to(first.dtype)
+
+
+def mirror_rotations(rotations: Float[Tensor, "n 3 3"]) -> Float[Tensor, "n 3 3"]:
+    """``J R J``: the rotations under which the mirrored map gives the same images."""
+    J = MIRROR.to(rotations)
+    return J @ rotations @ J
