@@ -1,6 +1,6 @@
 """Hold the size caps of docs/architecture.md: files, functions and positional parameters.
 
-    python tools/check_sizes.py src/vitreous
+python tools/check_sizes.py src/vitreous
 """
 
 import ast
@@ -55,7 +55,9 @@ def main() -> int:
     lengths = [len(f.read_text().splitlines()) for f in files if f.name != "__init__.py"]
     if lengths and (median := statistics.median(lengths)) > MEDIAN_FILE_LINES:
         found.append(f"median file has {median:.0f} lines, above {MEDIAN_FILE_LINES}")
-    print("\n".join(found) or f"sizes: {len(files)} files, median {statistics.median(lengths):.0f} lines, all within caps")
+    print(
+        "\n".join(found) or f"sizes: {len(files)} files, median {statistics.median(lengths):.0f} lines, all within caps"
+    )
     return 1 if found else 0
 
 
