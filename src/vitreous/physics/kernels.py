@@ -1,0 +1,110 @@
+"""Native CPU kernels of the Fourier-slice projector; :mod:`vitreous.physics.slices_reference` is their plain twin.
+
+The grid holds ``F(kz, ky, kx)`` for ``kx ≥ 0``, interleaved as ``(re, im)`` or ``(re, im, weight)``, with index
+``centre`` for zero on the first two axes. A sample with negative x is read at its Friedel mate.
+"""
+
+import numpy as np
+from numba import njit, prange
+
+_OPTIONS = {"cache": True, "nogil": True, "fastmath": True}
+
+
+@njit(inline="always", **_OPTIONS)
+def _locate(rotation, kx, ky, padding):  # type: ignore[no-untyped-def]
+    """Return the padded coordinates of ``Rᵀ(kx, ky, 0)`` on the half space x ≥ 0, and the sign of the flip."""
+    x = padding * (rotation[0, 0] * kx + rotation[1, 0] * ky)
+    y = padding * (rotation[0, 1] * kx + rotation[1, 1] * ky)
+    z = padding * (rotation[0, 2] * kx + rotation[1, 2] * ky)
+    if x < 0:
+        return -x, -y, -z, np.float32(-1.0)
+    return x, y, z, np.float32(1.0)
+
+
+@njit(parallel=True, **_OPTIONS)
+def slice_kernel(grid, rotations, kx, ky, padding, out):  # type: ignore[no-untyped-def]
+    """Interpolate ``grid [g, g, h, 2]`` trilinearly at every slice coordinate into ``out [n, k, 2]``."""
+    centre = grid.shape[0] // 2
+    one = np.float32(1.0)
+    for i in prange(len(rotations)):
+        rotation = rotations[i]
+        for j in range(len(kx)):
+            x, y, z, sign = _locate(rotation, kx[j], ky[j], padding)
+            x0, y0, z0 = np.int32(np.floor(x)), np.int32(np.floor(y)), np.int32(np.floor(z))
+            fx, fy, fz = x - np.float32(x0), y - np.float32(y0), z - np.float32(z0)
+            re = np.float32(0.0)
+            im = np.float32(0.0)
+            for dz in range(2):
+                wz = fz if dz else one - fz
+                for dy in range(2):
+                    w = wz * (fy if dy else one - fy)
+                    row = grid[z0 + dz + centre, y0 + dy + centre]
+                    re += w * ((one - fx) * row[x0, 0] + fx * row[x0 + 1, 0])
+                    im += w * ((one - fx) * row[x0, 1] + fx * row[x0 + 1, 1])
+            out[i, j, 0] = re
+            out[i, j, 1] = sign * im
+
+
+@njit(parallel=True, **_OPTIONS)
+def insert_kernel(grids, rotations, kx, ky, padding, values, weights):  # type: ignore[no-untyped-def]
+    """Adjoint of :func:`slice_kernel`: add ``values [n, k, 2]`` and ``weights [n, k]`` to ``grids [t, g, g, h, 3]``.
+
+    Slices are dealt to the ``t`` grids, one thread each, so that no two threads write to the same place.
+    """
+    copies = len(grids)
+    centre = grids.shape[1] // 2
+    one = np.float32(1.0)
+    for copy in prange(copies):
+        grid = grids[copy]
+        for i in range(copy, len(rotations), copies):
+            rotation = rotations[i]
+            for j in range(len(kx)):
+                x, y, z, sign = _locate(rotation, kx[j], ky[j], padding)
+                x0, y0, z0 = np.int32(np.floor(x)), np.int32(np.floor(y)), np.int32(np.floor(z))
+                fx, fy, fz = x - np.float32(x0), y - np.float32(y0), z - np.float32(z0)
+                re, im, weight = values[i, j, 0], sign * values[i, j, 1], weights[i, j]
+                for dz in range(2):
+                    wz = fz if dz else one - fz
+                    for dy in range(2):
+                        w = wz * (fy if dy else one - fy)
+                        row = grid[z0 + dz + centre, y0 + dy + centre]
+                        left, right = w * (one - fx), w * fx
+                        row[x0, 0] += left * re
+                        row[x0, 1] += left * im
+                        row[x0, 2] += left * weight
+                        row[x0 + 1, 0] += right * re
+                        row[x0 + 1, 1] += right * im
+                        row[x0 + 1, 2] += right * weight
+
+
+@njit(parallel=True, **_OPTIONS)
+def rotation_gradient_kernel(grid, rotations, kx, ky, padding, upstream, out):  # type: ignore[no-untyped-def]
+    """Gradient of ``Re⟨upstream, slices⟩`` with respect to the rotation matrices, ``out [n, 3, 3]`` (row 2 is zero)."""
+    centre = grid.shape[0] // 2
+    one = np.float32(1.0)
+    for i in prange(len(rotations)):
+        rotation = rotations[i]
+        for j in range(len(kx)):
+            x, y, z, sign = _locate(rotation, kx[j], ky[j], padding)
+            x0, y0, z0 = np.int32(np.floor(x)), np.int32(np.floor(y)), np.int32(np.floor(z))
+            fx, fy, fz = x - np.float32(x0), y - np.float32(y0), z - np.float32(z0)
+            u, v = upstream[i, j, 0], sign * upstream[i, j, 1]
+            gx, gy, gz = np.float32(0.0), np.float32(0.0), np.float32(0.0)
+            for dz in range(2):
+                wz, sz = (fz, one) if dz else (one - fz, -one)
+                for dy in range(2):
+                    wy, sy = (fy, one) if dy else (one - fy, -one)
+                    row = grid[z0 + dz + centre, y0 + dy + centre]
+                    left = u * row[x0, 0] + v * row[x0, 1]
+                    right = u * row[x0 + 1, 0] + v * row[x0 + 1, 1]
+                    along = (one - fx) * left + fx * right
+                    gx += wz * wy * (right - left)
+                    gy += wz * sy * along
+                    gz += sz * wy * along
+            scale_x, scale_y = padding * sign * kx[j], padding * sign * ky[j]
+            out[i, 0, 0] += scale_x * gx
+            out[i, 0, 1] += scale_x * gy
+            out[i, 0, 2] += scale_x * gz
+            out[i, 1, 0] += scale_y * gx
+            out[i, 1, 1] += scale_y * gy
+            out[i, 1, 2] += scale_y * gz

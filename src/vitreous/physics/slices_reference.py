@@ -1,0 +1,58 @@
+"""The Fourier-slice projector and its adjoint in plain torch: the twin of the native kernels, and the CUDA path."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from vitreous.typing import Complex, Float, Int, Rotations
+
+
+def _corners(
+    grid_size: int, rotations: Rotations, k: tuple[Tensor, Tensor], padding: float
+) -> Iterator[tuple[Int[Tensor, "n k"], Float[Tensor, "n k"], Float[Tensor, "n k"]]]:
+    """Yield flat index, weight and sign of the flip for the eight neighbours of every slice coordinate."""
+    plane = torch.stack([k[0], k[1]], 1).to(rotations)
+    position = padding * (plane @ rotations[:, :2])
+    sign = 1 - 2 * (position[..., 0] < 0).to(rotations.dtype)
+    position = position * sign[..., None]
+    base = position.detach().floor()
+    fraction = position - base
+    centre, half = grid_size // 2, grid_size // 2 + 1
+    x, y, z = base.long().unbind(-1)
+    origin = ((z + centre) * grid_size + y + centre) * half + x
+    for dz in (0, 1):
+        for dy in (0, 1):
+            for dx in (0, 1):
+                parts = [
+                    fraction[..., axis] if step else 1 - fraction[..., axis] for axis, step in enumerate((dx, dy, dz))
+                ]
+                yield origin + (dz * grid_size + dy) * half + dx, parts[0] * parts[1] * parts[2], sign
+
+
+def slice_plain(
+    grid: Complex[Tensor, "g g h"], rotations: Rotations, k: tuple[Tensor, Tensor], padding: float
+) -> Complex[Tensor, "n k"]:
+    """Sample the padded grid at ``Rᵀ(kx, ky, 0)`` by trilinear interpolation; differentiable in grid and rotations."""
+    flat = torch.view_as_real(grid).reshape(-1, 2)
+    real = imag = torch.zeros((), device=grid.device)
+    for index, weight, sign in _corners(grid.shape[0], rotations, k, padding):
+        values = flat[index]
+        real = real + weight * values[..., 0]
+        imag = imag + weight * sign * values[..., 1]
+    return torch.complex(real, imag)
+
+
+def insert_plain(
+    accumulator: Float[Tensor, "g g h 3"],
+    rotations: Rotations,
+    k: tuple[Tensor, Tensor],
+    padding: float,
+    samples: tuple[Complex[Tensor, "n k"], Float[Tensor, "n k"]],
+) -> None:
+    """Add values and weights of slices to ``accumulator`` (in place): the adjoint of :func:`slice_plain`."""
+    values, weights = samples
+    flat = accumulator.view(-1, 3)
+    for index, weight, sign in _corners(accumulator.shape[0], rotations, k, padding):
+        parts = torch.stack([values.real, sign * values.imag, weights.to(values.real)], -1) * weight[..., None]
+        flat.index_add_(0, index.reshape(-1), parts.reshape(-1, 3).to(flat))
