@@ -1,0 +1,85 @@
+"""From words to a command: tyro parses, and whatever it refuses becomes one line."""
+
+import io
+import re
+from contextlib import redirect_stderr
+from dataclasses import fields, is_dataclass
+from itertools import takewhile
+from typing import Any, TypeVar, get_args, get_type_hints
+
+import tyro
+
+from vitreous.cli.registry import did_you_mean
+from vitreous.errors import ConfigError
+
+C = TypeVar("C")
+"""A command class."""
+
+
+def parse(command: type[C], words: list[str], name: str, default: C | None = None) -> C:
+    """Return the command that the words describe.
+
+    Parameters
+    ----------
+    command
+        A frozen dataclass; field docstrings are the help text.
+    words
+        The command line after the command's name.
+    name
+        The command's name, for messages.
+    default
+        Values to start from instead of the class's own.
+
+    Raises
+    ------
+    ConfigError
+        For words that do not fit. ``--help`` raises SystemExit(0).
+    """
+    refusal = io.StringIO()
+    help_command = f"vitreous {name} --help"
+    options: dict[str, Any] = {} if default is None else {"default": default}
+    try:
+        with redirect_stderr(refusal):
+            made, unknown = tyro.cli(
+                command,
+                prog=f"vitreous {name}",
+                args=words,
+                return_unknown_args=True,
+                config=(tyro.conf.FlagCreatePairsOff,),
+                **options,
+            )
+    except SystemExit as stop:
+        if stop.code in (0, None):
+            raise
+        raise ConfigError(_one_line(refusal.getvalue()), remedy=f"Run {help_command}") from None
+    if unknown:
+        remedy = did_you_mean(unknown[0].split("=")[0], flags(command), f"Run {help_command}")
+        raise ConfigError(f"vitreous {name} has no option or place for {unknown[0]!r}", remedy=remedy)
+    return made
+
+
+def flags(command: Any) -> list[str]:
+    """List the flags of a command, those of its nested dataclasses included."""
+    hints = get_type_hints(command)
+    found = []
+    for field in fields(command):
+        nested = _nested(hints[field.name])
+        found += flags(nested) if nested is not None else [f"--{field.name.replace('_', '-')}"]
+    return found
+
+
+def _nested(hint: Any) -> Any:
+    """Return the dataclass that a field's type is or wraps, or None."""
+    return next((t for t in (hint, *get_args(hint)) if isinstance(t, type) and is_dataclass(t)), None)
+
+
+def _one_line(boxed: str) -> str:
+    """Take the message out of tyro's box: its first paragraph, without title, frame, colours and full stop."""
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", boxed)
+    rows = [row.strip(" │").strip() for row in plain.splitlines()[1:]]
+    if rows and set(rows[0]) == {"-"}:  # the line below the title, where the terminal has no box characters
+        rows.pop(0)
+    paragraph = takewhile(lambda row: row and not set(row) <= set("─-╰╯"), rows)
+    text = " ".join(paragraph).removeprefix("Error parsing ").rstrip(".")
+    missing = re.fullmatch(r"Missing from [^:]*: (.*)", text)
+    return f"a required option is missing: {missing[1]}" if missing else text or "the options cannot be read"

@@ -1,0 +1,68 @@
+"""Every command by name; a command's module is imported only when the command is called."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib import import_module
+from typing import Any
+
+from vitreous.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where a command lives and what it does.
+
+    Attributes
+    ----------
+    module, class_name
+        A frozen dataclass with a method ``run(context)``.
+    help
+        One line, without a full stop.
+    """
+
+    module: str
+    class_name: str
+    help: str
+
+    def load(self) -> type[Any]:
+        """Import the command's class."""
+        return getattr(import_module(self.module), self.class_name)
+
+
+COMMANDS: dict[str, Entry] = {}
+"""Commands in the order of ``vitreous --help``; a name of two words is a command of a group."""
+
+
+def find(words: list[str]) -> tuple[str, list[str]]:
+    """Split a command line into a command's name and its arguments.
+
+    Raises
+    ------
+    ConfigError
+        When no command has that name; the message proposes the nearest ones.
+    """
+    for length in (2, 1):
+        name = " ".join(words[:length])
+        if name in COMMANDS:
+            return name, words[length:]
+    group = {name for name in COMMANDS if name.startswith(f"{words[0]} ")}
+    asked = " ".join(words[:2]) if group else words[0]
+    raise ConfigError(
+        f"there is no command {asked!r}", remedy=did_you_mean(asked, group or COMMANDS, "Run vitreous --help")
+    )
+
+
+def did_you_mean(asked: str, known: Iterable[str], otherwise: str) -> str:
+    """Return ``Did you mean …?`` for the known words nearest to what was asked, or a general remedy."""
+    near = get_close_matches(asked, list(known), n=3, cutoff=0.6)
+    return f"Did you mean {' or '.join(near)}?" if near else otherwise
+
+
+def overview(group: str = "") -> str:
+    """Return the table of commands, of one group or all."""
+    chosen = {name: entry for name, entry in COMMANDS.items() if name.startswith(f"{group} ") or not group}
+    width = max(map(len, chosen), default=0)
+    lines = [f"  {name:<{width}}  {entry.help}" for name, entry in chosen.items()]
+    usage = f"usage: vitreous {f'{group} ' if group else ''}COMMAND …"
+    return "\n".join([usage, "", *lines, "", "vitreous COMMAND --help lists the options of a command.", ""])

@@ -1,0 +1,46 @@
+"""Every method by name; a method's module is imported only when the method is asked for."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib import import_module
+from typing import Any
+
+from vitreous.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where a method lives and what it is good for.
+
+    Attributes
+    ----------
+    target
+        ``module:class``.
+    help
+        One line.
+    """
+
+    target: str
+    help: str
+
+
+METHODS = {
+    "search": Entry("vitreous.methods.search.method:Search", "marginalised search over poses, from random starts"),
+}
+
+
+def get(name: str) -> Callable[..., Any]:
+    """Import a method's class.
+
+    Raises
+    ------
+    ConfigError
+        When there is no method of that name.
+    """
+    if name not in METHODS:
+        near = get_close_matches(name, METHODS, n=1)
+        remedy = f"Did you mean {near[0]}?" if near else f"Choose one of {', '.join(METHODS)}"
+        raise ConfigError(f"--method {name} does not exist", remedy=remedy)
+    module, _, attribute = METHODS[name].target.partition(":")
+    return getattr(import_module(module), attribute)

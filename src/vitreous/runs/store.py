@@ -1,0 +1,174 @@
+"""The run folder: where a run leaves everything, and the only writer of results."""
+
+import json
+import shutil
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from vitreous.errors import ConfigError, InputError
+from vitreous.io.access import write_refused
+from vitreous.io.atomic import atomic_path
+from vitreous.runs.manifest import MANIFEST, Manifest
+
+CHECKPOINT = "checkpoint.safetensors"
+METRICS = "metrics.jsonl"
+SUMMARY = "summary.json"
+STAGING = ".results"
+"""Folder in which results are completed before they are moved to their places together."""
+WRITTEN = (
+    *(MANIFEST, METRICS, SUMMARY, CHECKPOINT, STAGING, "report.html", "particles.star", "particles.cs", "latents.npz"),
+    *("volume.mrc", "half1.mrc", "half2.mrc", "mask.mrc", "class_*.mrc", "volumes", "fsc.csv", "fsc.xml"),
+)
+"""What runs write, and so all that ``--overwrite`` removes; files that the user added stay."""
+
+
+class RunFolder:
+    """A folder that a run writes.
+
+    Use it as a context manager: a run that fails before it left a checkpoint or a result leaves no folder at all.
+
+    Parameters
+    ----------
+    path
+        The folder, which exists and holds a manifest.
+    is_new
+        Whether this run begins here, so that the folder goes when the run fails.
+    made
+        The topmost folder that was made for it, if any.
+    """
+
+    def __init__(self, path: Path, *, is_new: bool = False, made: Path | None = None) -> None:
+        self.path = path
+        self.started = time.monotonic()
+        self._is_new = is_new
+        self._made = made
+
+    @classmethod
+    def create(cls, path: Path, manifest: Manifest, *, overwrite: bool = False) -> "RunFolder":
+        """Make the folder and write its manifest.
+
+        Raises
+        ------
+        ConfigError
+            Where the path is a file, a folder that vitreous did not make, or one that it made, without ``overwrite``.
+        ResourceError
+            Where the system refuses to write.
+        """
+        refuse_unusable(path, overwrite=overwrite)
+        made = next((p for p in [*reversed(path.parents), path] if not p.exists()), None)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise write_refused(path, error) from error
+        folder = cls(path, is_new=True, made=made)
+        try:
+            for pattern in WRITTEN:
+                for old in path.glob(pattern):
+                    _remove(old)
+            manifest.write(path)
+        except BaseException:
+            folder.discard()
+            raise
+        return folder
+
+    @classmethod
+    def resume(cls, path: Path) -> "RunFolder":
+        """Open the folder of an earlier run to go on with it.
+
+        Raises
+        ------
+        InputError
+            Where it is no run folder.
+        """
+        Manifest.read(path)
+        return cls(path)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the run came to its end."""
+        return (self.path / SUMMARY).exists()
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where the run's checkpoint lies or will lie."""
+        return self.path / CHECKPOINT
+
+    def log(self, numbers: Mapping[str, float | int | str | None]) -> None:
+        """Append a line to ``metrics.jsonl``, with the seconds since the start."""
+        seconds = round(time.monotonic() - self.started, 3)
+        path = self.path / METRICS
+        try:
+            with path.open("a") as file:
+                file.write(json.dumps({"seconds": seconds, **numbers}) + "\n")
+        except OSError as error:
+            raise write_refused(path, error) from error
+
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
+        """Write ``summary.json``; this marks the run as finished, so it comes last."""
+        with atomic_path(self.path / SUMMARY) as temporary:
+            temporary.write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
+
+    def discard(self) -> None:
+        """Remove the traces of a run that began here and left no checkpoint and no result, new folders included."""
+        shutil.rmtree(self.path / STAGING, ignore_errors=True)
+        results = {old.name for pattern in WRITTEN for old in self.path.glob(pattern)} - {MANIFEST, METRICS}
+        if not self._is_new or results:
+            return
+        for name in (MANIFEST, METRICS):
+            (self.path / name).unlink(missing_ok=True)
+        if self._made is None:
+            return
+        for folder in [self.path, *self.path.parents]:
+            with suppress(OSError):  # a folder that others filled in the meantime stays
+                folder.rmdir()
+            if folder == self._made:
+                break
+
+    def __enter__(self) -> "RunFolder":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self.discard()
+
+
+def refuse_unusable(path: Path, *, overwrite: bool) -> None:
+    """Raise ConfigError where a run must not write into a path; commands ask before they compute anything."""
+    if path.exists() and not path.is_dir():
+        raise ConfigError("the output is a file", expected="a folder", remedy="Choose another -o", path=path)
+    if not path.is_dir() or not any(path.iterdir()):
+        return
+    if not is_run_folder(path):
+        raise ConfigError(
+            "the output folder holds files that vitreous did not make",
+            remedy="Choose another -o, or empty the folder yourself",
+            path=path,
+        )
+    if not overwrite:
+        raise ConfigError(
+            "the output folder holds an earlier run",
+            remedy="Choose another -o, replace it with --overwrite, or go on with --resume",
+            path=path,
+        )
+
+
+def is_run_folder(path: Path) -> bool:
+    """Tell whether vitreous made a folder."""
+    try:
+        Manifest.read(path)
+    except InputError:
+        return False
+    return True
+
+
+def _remove(path: Path) -> None:
+    try:
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    except OSError as error:
+        raise write_refused(path, error) from error
