@@ -1,1 +1,6 @@
-"""One file format per module; `open_particles` reads any of them."""
+"""One file format per module; open_particles joins them on particle ids."""
+
+from vitreous.io.particles import ReadOptions, open_particles, open_particles_with
+from vitreous.io.write_star import write_relion_star
+
+__all__ = ["ReadOptions", "open_particles", "open_particles_with", "write_relion_star"]

@@ -1,0 +1,84 @@
+"""Finding image files: metadata files name them relative to a folder that they do not state."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from vitreous.errors import InputError
+from vitreous.io.listing import plain_stack_name
+
+_NAMES_SHOWN = 3
+
+
+def resolve_stacks(stacks: Sequence[str], metadata: Path, datadir: Path | None) -> list[Path]:
+    """Find the file of each stack name.
+
+    A relative name is looked for in the folder of the metadata file and in each folder above it. ``datadir`` comes
+    first where it is given: the name below it, then the name without its first folder, and so on down to the bare
+    file name (which also serves absolute names that moved).
+
+    Raises
+    ------
+    InputError
+        Where files are missing (with the number of them, the first few, and where they were looked for), or where
+        two names of one metadata file lead to the same file.
+    """
+    folder = metadata.absolute().parent
+    roots = [folder, *folder.parents]
+    found: list[Path] = []
+    missing: list[str] = []
+    for name in stacks:
+        plain = plain_stack_name(name)
+        hit = next((path for path in _candidates(plain, roots, datadir) if path.is_file()), None)
+        if hit is None:
+            missing.append(name)
+        else:
+            found.append(hit)
+            # Nearly always all stacks are below one folder: trying it first saves a dozen look-ups per file.
+            roots.sort(key=lambda root, hit=hit, plain=plain: root / plain != hit)  # type: ignore[misc]
+    if missing:
+        _refuse_missing(missing, stacks, folder, datadir, metadata)
+    _refuse_shared_files(stacks, found, metadata)
+    return found
+
+
+def find_stack(name: str, folder: Path) -> Path | None:
+    """Find the file that ``name`` leads to from a metadata file in ``folder``; None where there is none."""
+    folder = folder.absolute()
+    candidates = _candidates(plain_stack_name(name), [folder, *folder.parents], None)
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def _candidates(name: str, roots: Sequence[Path], datadir: Path | None) -> Iterator[Path]:
+    parts = Path(name).parts
+    if datadir is not None:
+        yield from (
+            datadir.absolute().joinpath(*parts[start:]) for start in range(Path(name).is_absolute(), len(parts))
+        )
+    if Path(name).is_absolute():
+        yield Path(name)
+    else:
+        yield from (root / name for root in roots)
+
+
+def _refuse_missing(
+    missing: Sequence[str], stacks: Sequence[str], folder: Path, datadir: Path | None, metadata: Path
+) -> None:
+    shown = ", ".join(missing[:_NAMES_SHOWN]) + (", …" if len(missing) > _NAMES_SHOWN else "")
+    looked = f"looked in {folder} and the folders above it" + ("" if datadir is None else f", and in {datadir}")
+    raise InputError(
+        f"{len(missing)} of {len(stacks)} image files not found: {shown} ({looked})",
+        remedy="Give the folder that holds them with --datadir",
+        path=metadata,
+    )
+
+
+def _refuse_shared_files(stacks: Sequence[str], found: Sequence[Path], metadata: Path) -> None:
+    first_name: dict[Path, str] = {}
+    for name, path in zip(stacks, found):
+        other = first_name.setdefault(path, name)
+        if plain_stack_name(other) != plain_stack_name(name):
+            raise InputError(
+                f"two stacks lead to the same file {path}: {other} and {name}",
+                remedy="Give a --datadir that keeps their folders apart",
+                path=metadata,
+            )
