@@ -33,9 +33,11 @@ def euler_from_rotation(rotations: Float[Tensor, "n 3 3"]) -> Float[Tensor, "n 3
     R = rotations.double()
     sin_tilt = torch.hypot(R[:, 2, 0], R[:, 2, 1])
     tilt = torch.atan2(sin_tilt, R[:, 2, 2])
-    polar = sin_tilt < 1e-7
+    polar = sin_tilt < 4 * torch.finfo(rotations.dtype).eps
     rot = torch.where(polar, torch.zeros_like(tilt), torch.atan2(R[:, 2, 1], R[:, 2, 0]))
-    psi = torch.where(polar, torch.atan2(-R[:, 1, 0], R[:, 1, 1]), torch.atan2(R[:, 1, 2], -R[:, 0, 2]))
+    # psi from what is left after undoing rot: near the poles, where rot alone is uncertain, their sum stays exact.
+    across = R[:, :2, 1] * rot.cos()[:, None] - R[:, :2, 0] * rot.sin()[:, None]
+    psi = torch.atan2(across[:, 0], across[:, 1])
     return torch.rad2deg(torch.stack([rot, tilt, psi], -1)).to(rotations.dtype)
 
 
