@@ -12,7 +12,6 @@ from torch import Tensor
 
 from vitreous.data import Volume
 from vitreous.errors import InputError
-from vitreous.fourier.shells import fsc
 from vitreous.fourier.transform import centred_resize
 from vitreous.geometry.grids import so3_grid_for_spacing
 from vitreous.geometry.rotations import rotation_angle_deg, rotation_from_vector
@@ -85,8 +84,9 @@ def rotate_map(volume: Volume, rotation: Float[Tensor, "3 3"], shift_A: Float[Te
 def align_maps(estimate: Volume, target: Volume, *, allow_mirror: bool = True) -> MapAlignment:
     """Align one map to another over rotation, shift and hand.
 
-    An exhaustive search over SO(3) on the first 6 shells, with all shifts at once by FFT, proposes candidates; they are
-    refined by BFGS in growing bands, each shell weighted by ``FSC/(1 − FSC²)``. The hand with the higher mean FSC wins.
+    An exhaustive search over SO(3) on the first 6 shells, with all shifts at once by FFT, proposes candidates; they
+    are refined by L-BFGS in growing bands, each shell weighted by ``FSC/(1 − FSC²)``. The hand with the higher mean
+    FSC wins.
 
     Parameters
     ----------
@@ -203,7 +203,7 @@ def _coarse_candidates(moving: _Spectrum, fixed: _Spectrum, radius: int) -> Iter
     # Dividing by the root of the shell's radius lets the outer shells decide the angle without drowning the inner ones.
     reference = (_normalised(fixed.at(k[None])[0], shell) / _normalised_power(moving, k, shell)).conj() * shell.sqrt()
     grid = so3_grid_for_spacing(_COARSE_SPACING_DEG)
-    scores, peaks = zip(*(_over_shifts(moving, reference, k, R) for R in grid.split(512)))
+    scores, peaks = zip(*(_over_shifts(moving, reference, k, R) for R in torch.split(grid, 512)))
     best = torch.argsort(torch.cat(scores), descending=True, stable=True)[: 20 * _CANDIDATES]
     rotations, shifts = grid[best], torch.cat(peaks)[best]
     kept: list[int] = []
@@ -250,7 +250,7 @@ class _Band:
         return torch.zeros(self.radius + 1, dtype=torch.float64).index_add(0, self.shell, product)
 
     def refine(self, start: _Fit) -> _Fit:
-        """Climb from a start to the nearest maximum of the weighted correlation (BFGS)."""
+        """Climb from a start to the nearest maximum of the weighted correlation (L-BFGS)."""
         from scipy.optimize import minimize
 
         with torch.no_grad():
@@ -267,7 +267,7 @@ class _Band:
             (slope,) = torch.autograd.grad(out, x)
             return out.item(), slope.double().numpy()
 
-        end = minimize(loss, np.zeros(6), jac=True, method="BFGS", options={"maxiter": 40, "gtol": 1e-4})
+        end = minimize(loss, np.zeros(6), jac=True, method="L-BFGS-B", options={"maxfun": 30, "ftol": 1e-7})
         with torch.no_grad():
             rotation, shift = moved(torch.tensor(end.x, dtype=torch.float32))
             return _Fit(rotation, shift, float(self.curve(rotation, shift)[1:].mean()))
