@@ -165,6 +165,12 @@ class SliceAccumulator:
         """Multiply all sums: forgetting."""
         self._sums.mul_(factor)
 
+    def merged(self, other: "SliceAccumulator") -> "SliceAccumulator":
+        """Sum of two accumulators of the same geometry."""
+        both = SliceAccumulator(self.box, self.padding, device=self._sums.device)
+        both._sums[0] = self._sums.sum(0) + other._sums.sum(0)
+        return both
+
     def totals(self) -> tuple[Complex[Tensor, "g g h"], Float[Tensor, "g g h"]]:
         """Numerator and denominator, with Friedel mates added on the plane ``kx = 0``."""
         total = self._sums.sum(0) if len(self._sums) > 1 else self._sums[0].clone()

@@ -1,0 +1,167 @@
+"""From random orientations to a low-resolution map: stochastic expectation–maximisation."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vitreous.compute.progress import Progress
+from vitreous.geometry.grids import so3_grid
+from vitreous.geometry.rotations import random_rotations
+from vitreous.methods.search.config import SearchConfig
+from vitreous.methods.search.schedule import Step, schedule, shift_grid, working_box
+from vitreous.physics.slices import FourierVolume, SliceAccumulator
+from vitreous.reconstruct.backprojection import solve
+from vitreous.reconstruct.coefficients import Coefficients, CoefficientStore, Spectra
+from vitreous.reconstruct.expectation import References, centred_copies, posterior, score, sharpness_for
+from vitreous.reconstruct.masks import sphere_mask
+from vitreous.reconstruct.maximisation import RotationSums
+from vitreous.typing import Float, Int, Map
+
+START_IMAGES = 1000
+MASK_SHARE = 1.1
+"""Radius of the solvent mask over the particle's radius."""
+
+DENSITY_FLOOR = 0.02
+"""Share of a shell's mean weight that is added to every voxel's."""
+
+NOISE_MEMORY = 0.9
+GRID_NSIDE = 4
+GRID_INPLANE = 24
+"""192 directions × 24 in-plane angles: 15° spacing; the grid is turned at random in every iteration."""
+
+
+@dataclass
+class StochasticMap:
+    """The map of the stochastic iterations with its running sums.
+
+    Attributes
+    ----------
+    values
+        Current map, in units of unitary image coefficients divided by the working box.
+    accumulator
+        Running numerator and denominator.
+    noise
+        Noise power per shell.
+    """
+
+    values: Map
+    accumulator: SliceAccumulator
+    noise: Float[Tensor, " s"]
+
+
+class AbInitio:
+    """One stochastic run over a set of coefficients.
+
+    Parameters
+    ----------
+    store
+        Coefficients out to the search radius at least.
+    config
+        Schedule and seed.
+    diameter_px
+        Diameter of the particle in pixels of the images.
+    generator
+        Source of the start, the minibatches and the grid's turns.
+
+    Attributes
+    ----------
+    noise
+        Noise power per shell, after :meth:`run`.
+    """
+
+    def __init__(
+        self, store: CoefficientStore, config: SearchConfig, diameter_px: float, generator: torch.Generator
+    ) -> None:
+        self.store, self.config, self.generator = store, config, generator
+        self.box = working_box(config.search_radius)
+        radius = MASK_SHARE * diameter_px / 2 * self.box / store.disc.box + 1
+        self.mask = sphere_mask(self.box, min(radius, self.box / 2 - 2), 2.0)
+        sample = torch.randperm(len(store), generator=generator)[:START_IMAGES].sort().values
+        self.spectra: Spectra = store.spectra(sample)
+        self._order: Int[Tensor, " n"] = torch.empty(0, dtype=torch.int64)
+        self.grid = so3_grid(GRID_NSIDE, GRID_INPLANE)
+        self.noise = self.spectra.total
+
+    def run(self, progress: Progress) -> Map:
+        """Return the map ``[z, y, x]`` on the working box, low-passed at the search radius."""
+        state = self._start()
+        with progress.stage("Searching a start", total=self.config.iterations):
+            for step in schedule(self.config):
+                self._iterate(state, step)
+                progress.advance()
+        self.noise = state.noise
+        return state.values
+
+    def _start(self) -> StochasticMap:
+        """Back-project images at random rotations."""
+        sample = torch.randperm(len(self.store), generator=self.generator)[:START_IMAGES].sort().values
+        count = self.store.disc.count(self.config.start_radius)
+        part = self.store.batch(sample, count)
+        accumulator = SliceAccumulator(self.box, threads=torch.get_num_threads())
+        k = (self.store.disc.kx[:count].contiguous(), self.store.disc.ky[:count].contiguous())
+        accumulator.add(random_rotations(len(part), self.generator), k, part.yc, part.c2)
+        state = StochasticMap(self.mask, accumulator, self.spectra.total.clone())
+        self._solve(state, self.config.start_radius)
+        accumulator.scale(0.0)
+        return state
+
+    def _minibatch(self) -> Int[Tensor, " b"]:
+        size = min(self.config.minibatch, len(self.store))
+        if len(self._order) < size:
+            self._order = torch.randperm(len(self.store), generator=self.generator)
+        batch, self._order = self._order[:size], self._order[size:]
+        return batch.sort().values
+
+    def _iterate(self, state: StochasticMap, step: Step) -> None:
+        disc = self.store.disc
+        count = disc.count(step.radius)
+        turn = random_rotations(1, self.generator)[0]
+        range_share = self.config.shift_range_share if step.with_shifts else 0.0
+        shifts = shift_grid(disc.box, step.radius, range_share, self.generator)
+        volume = FourierVolume.from_map(state.values)
+        references = References.of(volume, (self.grid @ turn).contiguous(), shifts, disc, count)
+        inverse_noise = (1 / state.noise)[disc.shell[:count]]
+        sums = RotationSums(len(references.rotations), count)
+        batch = self._minibatch()
+        explained = torch.zeros(2, count)
+        sharpness = 1.0
+        for i, indices in enumerate(torch.split(batch, references.images_per_chunk())):
+            part = self.store.batch(indices, count)
+            weighted = Coefficients(part.yc * inverse_noise, part.c2 * inverse_noise)
+            copies = centred_copies(weighted.yc, references.phases)
+            scores = score(copies, weighted.c2, references)
+            if i == 0 and step.effective_poses is not None:
+                sharpness = min(sharpness_for(scores, step.effective_poses), 1.0)
+            result = posterior(scores, sharpness)
+            sums.add(result.weights, copies, weighted.c2)
+            explained += _explained_power(part, references, result.best)
+        state.accumulator.scale(max(0.0, 1 - len(batch) / step.memory))
+        sums.insert_into(state.accumulator, references.rotations, disc)
+        self._update_noise(state, explained, count)
+        self._solve(state, step.radius)
+
+    def _update_noise(self, state: StochasticMap, explained: Float[Tensor, "2 k"], count: int) -> None:
+        """Move the noise spectrum towards what the best poses leave unexplained, never below the background's."""
+        shell = self.store.disc.shell[:count]
+        n = int(shell[-1]) + 1
+        per_shell = torch.zeros(2, n).index_add_(1, shell, explained)
+        target = self.spectra.total[:n] - per_shell[0] / per_shell[1].clamp_min(1e-12)
+        state.noise[:n] = (NOISE_MEMORY * state.noise[:n] + (1 - NOISE_MEMORY) * target).clamp_min(0.9)
+
+    def _solve(self, state: StochasticMap, radius: float) -> None:
+        """Wiener map inside the radius, masked and non-negative."""
+        prior = torch.full((self.box // 2 + 1,), 1e30)
+        inside = int(radius + 0.5) + 1
+        prior[:inside] = 1 / self.spectra.signal[torch.arange(inside).clamp_max(len(self.spectra.signal) - 1)]
+        values = solve(state.accumulator, prior=prior, floor=DENSITY_FLOOR)
+        state.values = (values * self.mask).clamp_min(0)
+
+
+def _explained_power(part: Coefficients, references: References, best: Int[Tensor, " m"]) -> Float[Tensor, "2 k"]:
+    """Power that the best poses explain, ``Σ C²·(2·Re⟨Y·C, P⟩ − C²·|P|²)``, and ``ΣC²``: weighted as the total is."""
+    n_rotations = len(references.rotations)
+    slices = torch.view_as_complex(references.slices[best % n_rotations].view(len(part), -1, 2))
+    moved = part.yc * references.phases[torch.div(best, n_rotations, rounding_mode="floor")]
+    gain = 2 * (moved.conj() * slices).real - part.c2 * slices.abs().square()
+    return torch.stack([(part.c2 * gain).sum(0), part.c2.sum(0)])

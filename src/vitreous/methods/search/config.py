@@ -1,0 +1,49 @@
+"""Settings of the search engine."""
+
+from dataclasses import dataclass
+
+from vitreous.errors import ConfigError
+from vitreous.geometry.symmetry import point_group
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    """Ab initio by projection matching; the defaults are right for a first run."""
+
+    diameter_A: float | None = None
+    """Diameter of the particle in Å; estimated from the images by default."""
+    symmetry: str = "C1"
+    """Point group imposed on the refined map: C1, C4, D2, T, O, I …"""
+    seed: int = 0
+    """Seed of the start, the minibatches and the half-sets."""
+    iterations: int = 40
+    """Stochastic iterations from the random start."""
+    minibatch: int = 300
+    """Images per stochastic iteration."""
+    start_radius: float = 6.0
+    """First radius in Fourier pixels."""
+    search_radius: float = 12.0
+    """Last radius of the stochastic iterations in Fourier pixels."""
+    shift_range_share: float = 0.05
+    """Largest shift searched, as a share of the box side."""
+    refine_iterations: int = 10
+    """Largest number of refinement rounds over all images."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot work, by the name of their flag."""
+        point_group(self.symmetry)
+        _require(self.iterations >= 5, "--iterations", "at least 5", self.iterations)
+        _require(self.minibatch >= 20, "--minibatch", "at least 20", self.minibatch)
+        _require(self.start_radius >= 3, "--start-radius", "at least 3", self.start_radius)
+        _require(
+            self.search_radius > self.start_radius, "--search-radius", "more than --start-radius", self.search_radius
+        )
+        _require(0 <= self.shift_range_share <= 0.25, "--shift-range-share", "0 to 0.25", self.shift_range_share)
+        _require(self.refine_iterations >= 1, "--refine-iterations", "at least 1", self.refine_iterations)
+        if self.diameter_A is not None:
+            _require(self.diameter_A > 0, "--diameter-A", "a positive length in Å", self.diameter_A)
+
+
+def _require(holds: object, flag: str, expected: str, found: object) -> None:
+    if not holds:
+        raise ConfigError(f"{flag} is out of range", expected=expected, found=found, remedy=f"Change {flag}")

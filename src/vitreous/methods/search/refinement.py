@@ -1,0 +1,196 @@
+"""Gold-standard refinement: two half-sets, each against its own map, at a radius that the FSC allows."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from vitreous.compute.progress import Progress
+from vitreous.constants import FSC_GOLD_STANDARD
+from vitreous.fourier.shells import crossing_shell, fsc
+from vitreous.geometry.symmetry import point_group
+from vitreous.physics.shifts import disc_phases
+from vitreous.physics.slices import FourierVolume, SliceAccumulator
+from vitreous.reconstruct.backprojection import shell_weights, solve, symmetry_copies
+from vitreous.reconstruct.coefficients import Coefficients, CoefficientStore
+from vitreous.reconstruct.gauss_newton import Target, pose_costs, refine_poses
+from vitreous.reconstruct.masks import sphere_mask
+from vitreous.typing import Float, Int, Map, Rotations, Shifts
+
+RADIUS_GROWTH = 1.35
+RADIUS_MARGIN = 3.0
+"""Poses are refined a little beyond the FSC's crossing: the halves are independent, so noise there cannot feed back."""
+
+STEPS_PER_ROUND = 3
+CHUNK = 256
+MASK_SHARE = 1.15
+PATIENCE = 2
+"""Rounds without progress after which refinement stops."""
+
+
+@dataclass(frozen=True)
+class RefinementSettings:
+    """What a refinement needs to know of the particles.
+
+    Attributes
+    ----------
+    diameter_px
+        Diameter of the particle in pixels.
+    symmetry
+        Point group.
+    rounds
+        Largest number of rounds.
+    start_radius
+        Radius of the first round, in pixels of frequency.
+    """
+
+    diameter_px: float
+    symmetry: str
+    rounds: int
+    start_radius: float
+
+
+@dataclass(frozen=True)
+class RefinementState:
+    """Poses, half-maps and noise between two rounds.
+
+    Attributes
+    ----------
+    rotations, shifts_px, costs
+        Poses of all particles and their costs.
+    references
+        Map of each half, ``[2, z, y, x]``, in units of unitary image coefficients.
+    noise
+        Noise power per shell.
+    radius
+        Radius of the last round.
+    curve
+        FSC of the raw half-maps inside the particle's sphere.
+    """
+
+    rotations: Rotations
+    shifts_px: Shifts
+    costs: Float[Tensor, " n"]
+    references: tuple[Map, Map]
+    noise: Float[Tensor, " s"]
+    radius: float
+    curve: Float[Tensor, " s"] | None = None
+
+
+class Refinement:
+    """Rounds of pose refinement and back-projection over all particles."""
+
+    def __init__(
+        self, store: CoefficientStore, half_sets: Int[Tensor, " n"], settings: RefinementSettings, progress: Progress
+    ) -> None:
+        self.store, self.settings, self.progress = store, settings, progress
+        self.members = [torch.nonzero(half_sets == number)[:, 0] for number in (1, 2)]
+        box = store.disc.box
+        self.mask = sphere_mask(box, min(MASK_SHARE * settings.diameter_px / 2 + 1, box / 2 - 3), 3.0)
+        self.largest_radius = float(store.disc.radius[-1])
+
+    def run(self, state: RefinementState) -> RefinementState:
+        """Refine until the resolution stops improving or the rounds are used up."""
+        best_shell, idle = 0.0, 0
+        with self.progress.stage("Refining", total=self.settings.rounds):
+            for _ in range(self.settings.rounds):
+                state = self.round(state)
+                shell = self._crossing(state)
+                improved = shell > best_shell + 0.25
+                at_limit = state.radius >= min(self.largest_radius, shell + RADIUS_MARGIN) - 0.5
+                idle = 0 if improved else idle + 1
+                best_shell = max(best_shell, shell)
+                state = replace(state, radius=self._next_radius(state.radius, shell))
+                self.progress.advance()
+                if at_limit and idle >= PATIENCE:
+                    break
+        return state
+
+    def round(self, state: RefinementState) -> RefinementState:
+        """Refine all poses inside ``state.radius``, then make new half-maps, noise and FSC."""
+        rotations, shifts, costs = state.rotations.clone(), state.shifts_px.clone(), state.costs.clone()
+        disc = self.store.disc
+        count = disc.count(state.radius)
+        n_shells = len(state.noise)
+        residual = torch.zeros(2, n_shells, dtype=torch.float64)
+        accumulators = []
+        for members, reference in zip(self.members, state.references, strict=True):
+            target = Target(FourierVolume.from_map(reference), disc, (1 / state.noise)[disc.shell[:count]])
+            accumulator = SliceAccumulator(disc.box, threads=torch.get_num_threads())
+            for rows in torch.split(members, CHUNK):
+                part = self.store.batch(rows)
+                found = refine_poses(target, part, rotations[rows], shifts[rows], steps=STEPS_PER_ROUND)
+                rotations[rows], shifts[rows], costs[rows] = found.rotations, found.shifts_px, found.costs
+                residual += self._residual(target, part, found.rotations, found.shifts_px, n_shells)
+                self._insert(accumulator, part, found.rotations, found.shifts_px)
+            accumulators.append(accumulator)
+        raw = [solve(a) * self.mask for a in accumulators]
+        curve = fsc(raw[0], raw[1]).float()
+        first, second = (self._regularised(a, curve) for a in accumulators)
+        noise = self._noise(state.noise, residual, int(state.radius))
+        return RefinementState(rotations, shifts, costs, (first, second), noise, state.radius, curve)
+
+    def _insert(
+        self, accumulator: SliceAccumulator, part: Coefficients, rotations: Rotations, shifts_px: Shifts
+    ) -> None:
+        disc = self.store.disc
+        values = part.yc * disc_phases(-shifts_px, disc)
+        for copy in symmetry_copies(rotations, point_group(self.settings.symmetry)):
+            accumulator.add(copy.contiguous(), (disc.kx, disc.ky), values, part.c2)
+
+    def _residual(
+        self, target: Target, part: Coefficients, rotations: Rotations, shifts_px: Shifts, n_shells: int
+    ) -> Float[Tensor, "2 s"]:
+        """``Σ C²(|Y|² − explained)`` and ``ΣC²`` per shell, of which the quotient is the noise power."""
+        disc, n = self.store.disc, target.count
+        slices = target.volume.sample(rotations, disc.kx[:n].contiguous(), disc.ky[:n].contiguous())
+        moved = part.yc[:, :n] * disc_phases(-shifts_px, disc, n)
+        c2 = part.c2[:, :n]
+        left = moved.abs().square() + c2 * (c2 * slices.abs().square() - 2 * (moved.conj() * slices).real)
+        sums = torch.stack([left.sum(0), c2.sum(0)]).double()
+        return torch.zeros(2, n_shells, dtype=torch.float64).index_add_(1, disc.shell[:n], sums)
+
+    def _noise(self, before: Float[Tensor, " s"], residual: Float[Tensor, "2 s"], radius: int) -> Float[Tensor, " s"]:
+        """Residual power inside the radius (not below 0.8 of the background's); 1 beyond."""
+        noise = torch.ones_like(before)
+        inside = min(radius + 1, len(before))
+        noise[:inside] = (residual[0] / residual[1].clamp_min(1e-12))[:inside].float().clamp_min(0.8)
+        noise[0] = noise[1]
+        return noise
+
+    def _regularised(self, accumulator: SliceAccumulator, curve: Float[Tensor, " s"]) -> Map:
+        """Wiener map of one half: the prior is the mean weight over ``FSC / (1 − FSC)`` (Scheres 2012)."""
+        alive = torch.cumprod((curve > 0.02).float(), 0)
+        alive[0] = 1.0
+        clipped = curve.clamp(0.02, 0.999)
+        prior = torch.where(alive > 0, shell_weights(accumulator).float() * (1 - clipped) / clipped, 1e30)
+        return solve(accumulator, prior=prior) * self.mask
+
+    def _crossing(self, state: RefinementState) -> float:
+        curve = state.curve
+        shell = None if curve is None else crossing_shell(curve, FSC_GOLD_STANDARD)
+        return self.largest_radius if shell is None else shell
+
+    def _next_radius(self, radius: float, shell: float) -> float:
+        return min(max(radius, min(radius * RADIUS_GROWTH, shell + RADIUS_MARGIN)), self.largest_radius)
+
+    def start(self, poses: tuple[Rotations, Shifts], noise: Float[Tensor, " s"], reference: Map) -> RefinementState:
+        """State before the first round: both halves start from the same low-passed map."""
+        n_shells = int(self.store.disc.shell[-1]) + 1
+        padded = torch.ones(n_shells)
+        padded[: len(noise)] = noise
+        costs = torch.zeros(len(poses[0]))
+        return RefinementState(*poses, costs, (reference, reference), padded, self.settings.start_radius)
+
+
+def log_likelihoods(
+    store: CoefficientStore, state: RefinementState, half_sets: Int[Tensor, " n"], radius: float
+) -> Float[Tensor, " n"]:
+    """Log-likelihood gain of every particle over an empty image, at its pose, inside a radius."""
+    count = store.disc.count(radius)
+    out = torch.zeros(len(store))
+    for number, reference in zip((1, 2), state.references, strict=True):
+        target = Target(FourierVolume.from_map(reference), store.disc, (1 / state.noise)[store.disc.shell[:count]])
+        for rows in torch.split(torch.nonzero(half_sets == number)[:, 0], CHUNK):
+            out[rows] = -pose_costs(target, store.batch(rows), state.rotations[rows], state.shifts_px[rows])
+    return out

@@ -1,0 +1,120 @@
+"""Particle coefficients on a disc: all that projection matching needs of an image.
+
+With white noise of variance 1 per unitary coefficient,
+``−ln p(Y | P) = Σ |Y − C·P|² = const − 2·Re⟨Y·C, P⟩ + C²·|P|²``: ``Y·C`` and ``C²`` are sufficient, and
+CTF-premultiplied images carry ``Y·C`` already.
+"""
+
+from dataclasses import dataclass
+from math import sqrt
+
+import torch
+from torch import Tensor
+
+from vitreous.compute.progress import Progress
+from vitreous.data import Particles
+from vitreous.fourier.frequencies import Disc, disc
+from vitreous.fourier.transform import rfft2_centred
+from vitreous.reconstruct.backprojection import batches, disc_ctf
+from vitreous.typing import Complex, Float, Int
+
+DEFAULT_CACHE_BYTES = 4_000_000_000
+
+
+@dataclass(frozen=True)
+class Coefficients:
+    """``Y·C`` and ``C²`` of some particles, each ``[n, k]``."""
+
+    yc: Complex[Tensor, "n k"]
+    c2: Float[Tensor, "n k"]
+
+    def __len__(self) -> int:
+        return len(self.c2)
+
+
+@dataclass(frozen=True)
+class Spectra:
+    """Radial averages over a particle set, one value per shell.
+
+    Attributes
+    ----------
+    total
+        Power of the images, ``Σ|Y·C|² / ΣC²``: noise plus modulated signal.
+    signal
+        Power of the particle before the CTF, ``Σ(|Y·C|² − C²) / ΣC⁴``; at least a small positive number.
+    """
+
+    total: Float[Tensor, " s"]
+    signal: Float[Tensor, " s"]
+
+
+class CoefficientStore:
+    """Coefficients of a particle set inside a radius, kept in memory where they fit a budget, else read again.
+
+    Parameters
+    ----------
+    particles
+        Images with background σ = 1.
+    radius
+        Largest radius, in pixels of frequency.
+    cache_bytes
+        Budget of the cache.
+    """
+
+    def __init__(self, particles: Particles, radius: float, cache_bytes: int = DEFAULT_CACHE_BYTES) -> None:
+        self.particles = particles
+        self.disc: Disc = disc(particles.box, radius)
+        self._cache: Coefficients | None = None
+        self.fits_in_memory = 12 * len(self.disc.kx) * len(particles) <= cache_bytes
+
+    def __len__(self) -> int:
+        return len(self.particles)
+
+    def load(self, progress: Progress) -> "CoefficientStore":
+        """Fill the cache, if the coefficients fit."""
+        if not self.fits_in_memory or self._cache is not None:
+            return self
+        shape = (len(self), len(self.disc.kx))
+        yc, c2 = torch.empty(shape, dtype=torch.complex64), torch.empty(shape)
+        with progress.stage("Reading particles", total=len(self)):
+            for indices in batches(len(self), self.particles.box):
+                part = self._compute(indices)
+                yc[indices[0] : indices[-1] + 1], c2[indices[0] : indices[-1] + 1] = part.yc, part.c2
+                progress.advance(len(indices))
+        self._cache = Coefficients(yc, c2)
+        return self
+
+    def batch(self, indices: Int[Tensor, " b"], count: int | None = None) -> Coefficients:
+        """First ``count`` coefficients of some particles."""
+        whole = self._compute(indices) if self._cache is None else self._cache
+        rows: slice | Tensor = slice(None) if self._cache is None else _as_slice(indices)
+        return Coefficients(whole.yc[rows, :count], whole.c2[rows, :count])
+
+    def _compute(self, indices: Int[Tensor, " b"]) -> Coefficients:
+        particles = self.particles
+        y = self.disc.gather(rfft2_centred(particles.images(indices))) / particles.box
+        ctf = disc_ctf(particles.optics.select(indices), self.disc, particles.pixel_size_A)
+        if particles.ctf_premultiplied:
+            # Normalising made the mean of C²σ² one; this restores σ = 1.
+            return Coefficients(y * sqrt(float(ctf.square().mean())), ctf * ctf)
+        return Coefficients(y * ctf, ctf * ctf)
+
+    def spectra(self, sample: Int[Tensor, " b"]) -> Spectra:
+        """Radial spectra over a sample of particles."""
+        n_shells = int(self.disc.shell[-1]) + 1
+        sums = torch.zeros(3, n_shells, dtype=torch.float64)
+        for chunk in torch.split(sample, 512):
+            part = self.batch(chunk)
+            rows = torch.stack([part.yc.abs().square().sum(0), part.c2.sum(0), part.c2.square().sum(0)]).double()
+            sums.index_add_(1, self.disc.shell, rows)
+        total = sums[0] / sums[1].clamp_min(1e-12)
+        signal = ((sums[0] - sums[1]) / sums[2].clamp_min(1e-12)).clamp_min(1e-3)
+        total[0], signal[0] = total[1], 2 * signal[1]
+        return Spectra(total.float(), signal.float())
+
+
+def _as_slice(indices: Int[Tensor, " b"]) -> slice | Tensor:
+    """Indices as a slice where they are consecutive, so that the cache is viewed and not copied."""
+    first, last = int(indices[0]), int(indices[-1])
+    consecutive = last - first + 1 == len(indices) and bool((indices.diff() == 1).all())
+    return slice(first, last + 1) if consecutive else indices

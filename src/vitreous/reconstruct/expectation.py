@@ -1,0 +1,115 @@
+"""E-step: the posterior over a grid of rotations and shifts, by two matrix products.
+
+``ln p(Y | R, t) = 2·Re⟨Y·C·e^{+iks·t}, P_R⟩ − ⟨C², |P_R|²⟩`` up to a constant, both divided by the noise power.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vitreous.fourier.frequencies import Disc
+from vitreous.physics.shifts import disc_phases
+from vitreous.physics.slices import FourierVolume
+from vitreous.typing import Complex, Float, Int, Rotations, Shifts
+
+CHUNK_SCORES = 400_000
+"""Scores computed at a time: few enough to stay in cache, many enough for an efficient matrix product."""
+
+
+@dataclass(frozen=True)
+class References:
+    """Slices of a map on a pose grid.
+
+    Attributes
+    ----------
+    rotations, shifts_px
+        The grid: every rotation with every shift.
+    slices
+        ``[r, 2k]``, real and imaginary parts interleaved.
+    power
+        ``|P|²``, ``[r, k]``.
+    phases
+        ``exp(+2πi k·t / n)``, ``[t, k]``: moves an image's particle from t to the centre.
+    """
+
+    rotations: Rotations
+    shifts_px: Shifts
+    slices: Float[Tensor, "r k2"]
+    power: Float[Tensor, "r k"]
+    phases: Complex[Tensor, "t k"]
+
+    @staticmethod
+    def of(volume: FourierVolume, rotations: Rotations, shifts_px: Shifts, disc: Disc, count: int) -> "References":
+        """Slice a map at every rotation, inside the first ``count`` coefficients of a disc."""
+        slices = volume.sample(rotations, disc.kx[:count].contiguous(), disc.ky[:count].contiguous())
+        parts = torch.view_as_real(slices)
+        power = parts.square().sum(-1)
+        return References(rotations, shifts_px, parts.flatten(1), power, disc_phases(-shifts_px, disc, count))
+
+    @property
+    def size(self) -> int:
+        """Number of poses on the grid."""
+        return len(self.rotations) * len(self.shifts_px)
+
+    def images_per_chunk(self) -> int:
+        """How many images are scored at a time."""
+        return max(1, CHUNK_SCORES // self.size)
+
+
+def centred_copies(yc: Complex[Tensor, "m k"], phases: Complex[Tensor, "t k"]) -> Float[Tensor, "mt k2"]:
+    """Every image moved by every shift, real and imaginary parts interleaved, ``[m·t, 2k]``."""
+    return torch.view_as_real(yc[:, None] * phases).flatten(2).flatten(0, 1)
+
+
+def score(copies: Float[Tensor, "mt k2"], c2: Float[Tensor, "m k"], references: References) -> Float[Tensor, "m t r"]:
+    """Log-likelihood of every pose, up to a constant per image; both inputs already divided by the noise power."""
+    cross = torch.mm(copies, references.slices.T).view(len(c2), -1, len(references.rotations))
+    return cross.mul_(2).sub_((c2 @ references.power.T)[:, None])
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """Normalised weights over the pose grid of some images.
+
+    Attributes
+    ----------
+    weights
+        ``[m, t, r]``, summing to 1 for each image.
+    best
+        Index into the flattened ``t × r`` grid.
+    effective_poses
+        ``(Σw)² / Σw²``: how many poses share the weight.
+    log_evidence
+        Log of the likelihood summed over the grid's poses (up to a constant per image).
+    """
+
+    weights: Float[Tensor, "m t r"]
+    best: Int[Tensor, " m"]
+    effective_poses: Float[Tensor, " m"]
+    log_evidence: Float[Tensor, " m"]
+
+
+def posterior(scores: Float[Tensor, "m t r"], sharpness: float = 1.0) -> Posterior:
+    """Softmax of ``sharpness · scores`` over poses. ``scores`` is overwritten: it is the largest array there is."""
+    flat = scores.flatten(1)
+    peak, best = flat.max(1, keepdim=True)
+    flat.sub_(peak).mul_(sharpness).exp_()
+    total = flat.sum(1, keepdim=True)
+    effective = total[:, 0] ** 2 / torch.linalg.vector_norm(flat, dim=1) ** 2
+    evidence = sharpness * peak[:, 0] + total[:, 0].log()
+    flat.div_(total)
+    return Posterior(scores, best[:, 0], effective, evidence)
+
+
+def sharpness_for(scores: Float[Tensor, "m t r"], effective_poses: float) -> float:
+    """Exponent at which the median effective number of poses is ``effective_poses`` (bisection, at most 10)."""
+    flat = scores.flatten(1)
+    flat = flat - flat.amax(1, keepdim=True)
+    low, high = -3.0, 1.0
+    for _ in range(10):
+        middle = (low + high) / 2
+        w = (flat * 10**middle).exp_()
+        effective = float((w.sum(1) ** 2 / w.square().sum(1)).median())
+        low, high = (low, middle) if effective < effective_poses else (middle, high)
+    return min(10**high, 10.0)
