@@ -1,1 +1,1 @@
-"""Structures, motions and particle stacks with a known truth."""
+"""From atoms to particle stacks whose truth is known."""

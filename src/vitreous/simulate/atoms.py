@@ -102,7 +102,7 @@ def read_atoms(path: PathLike, *, keep_waters: bool = False, assembly: str | Non
             "the file holds no atoms", path=path, remedy="Give a PDB or mmCIF file with atomic coordinates"
         )
     atoms = _as_arrays(rows)
-    _check(atoms, path)
+    check_atoms(atoms, path)
     return atoms
 
 
@@ -158,7 +158,8 @@ def _as_arrays(rows: list[tuple[str, list[float], float, float, str]]) -> Atoms:
     )
 
 
-def _check(atoms: Atoms, path: PathLike) -> None:
+def check_atoms(atoms: Atoms, path: PathLike) -> None:
+    """Raise InputError where a position, the occupancies or an element make a density impossible."""
     if not bool(torch.isfinite(atoms.xyz_A).all()):
         raise InputError("an atom has no finite position", path=path, remedy="Repair or remove that atom")
     if not bool(atoms.occupancy.sum() > 0):

@@ -1,0 +1,121 @@
+"""Contrast-transfer parameters of simulated particles."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from vitreous.data import Optics
+from vitreous.errors import InputError
+from vitreous.io.relion import read_relion
+from vitreous.simulate.config import SimulationConfig
+from vitreous.simulate.streams import named_stream
+from vitreous.typing import Float, PathLike, Tensor
+
+_NPZ_KEYS = {
+    "defocus_u_A": "dfu_A",
+    "defocus_v_A": "dfv_A",
+    "defocus_angle_deg": "dfang_deg",
+    "voltage_kV": "kv",
+    "cs_mm": "cs_mm",
+    "amplitude_contrast": "amp",
+}
+
+
+def draw_optics(config: SimulationConfig) -> Optics:
+    """Draw one CTF per particle from the configured distribution or file.
+
+    Raises
+    ------
+    InputError
+        If the CTF file cannot be used.
+    """
+    if config.ctf == "none":
+        return Optics.without_ctf(config.n)
+    if config.ctf == "random":
+        return _random_optics(config)
+    table = read_ctf_table(config.ctf)
+    rows = torch.randint(len(table), (config.n,), generator=named_stream(config.seed, "ctf row"))
+    return table.select(rows)
+
+
+def _random_optics(config: SimulationConfig) -> Optics:
+    def uniform(name: str, low: float, high: float) -> Float[Tensor, " n"]:
+        drawn = torch.rand(config.n, generator=named_stream(config.seed, name), dtype=torch.float64)
+        return low + (high - low) * drawn
+
+    mean = uniform("defocus", *config.defocus)
+    half = uniform("astigmatism", 0.0, config.astigmatism / 2)
+    ones = torch.ones_like(mean)
+    return Optics(
+        voltage_kV=config.voltage * ones,
+        cs_mm=config.cs * ones,
+        amplitude_contrast=config.amplitude_contrast * ones,
+        defocus_u_A=mean + half,
+        defocus_v_A=mean - half,
+        defocus_angle_deg=uniform("astigmatism axis", 0.0, 180.0),
+        phase_shift_deg=0 * ones,
+        bfactor_A2=config.bfactor * ones,
+        group=torch.zeros(config.n, dtype=torch.int64),
+    )
+
+
+def read_ctf_table(path: PathLike) -> Optics:
+    """Read CTF parameters from a RELION STAR or a ``.npz`` with ``dfu_A, dfv_A, dfang_deg, kv, cs_mm, amp``.
+
+    Particles that differ in voltage, Cs or amplitude contrast get different optics groups.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read or a parameter is missing or impossible.
+    """
+    if not Path(path).is_file():
+        raise InputError(
+            "no such CTF file", path=path, remedy="Give --ctf random, none, or the path of a STAR or .npz file"
+        )
+    if Path(path).suffix == ".star":
+        optics = read_relion(path).optics
+        if optics is None:
+            raise InputError("the STAR file holds no CTF parameters", path=path, remedy="Give one with rlnDefocusU")
+        return optics
+    return _from_arrays(_read_npz(path), path)
+
+
+def _read_npz(path: PathLike) -> dict[str, NDArray[Any]]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (OSError, ValueError, EOFError, AttributeError) as error:
+        raise InputError(
+            "cannot be read as a table of CTF parameters", path=path, remedy="Give a STAR file or a NumPy .npz"
+        ) from error
+
+
+def _from_arrays(arrays: dict[str, NDArray[Any]], path: PathLike) -> Optics:
+    missing = [key for key in _NPZ_KEYS.values() if key not in arrays]
+    if missing:
+        raise InputError(
+            f"lacks {', '.join(missing)}", expected=", ".join(_NPZ_KEYS.values()), path=path, remedy="Add these arrays"
+        )
+    phase = arrays.get("phase_deg", np.zeros_like(arrays["dfu_A"], dtype=np.float64))
+    columns = {name: np.asarray(arrays[key], np.float64) for name, key in _NPZ_KEYS.items()}
+    columns |= {"phase_shift_deg": np.asarray(phase, np.float64)}
+    shapes = {column.shape for column in columns.values()}
+    if len(shapes) != 1 or len(next(iter(shapes))) != 1 or columns["voltage_kV"].size == 0:
+        raise InputError(
+            "arrays differ in length or are not lists", found=shapes, path=path, remedy="Give one number per particle"
+        )
+    credible = all(np.isfinite(column).all() for column in columns.values()) and (columns["voltage_kV"] > 0).all()
+    if not credible or (np.abs(columns["amplitude_contrast"]) > 1).any():
+        raise InputError("holds impossible CTF parameters", path=path, remedy="Remove rows that are not real CTFs")
+    constants = np.stack([columns[name] for name in ("voltage_kV", "cs_mm", "amplitude_contrast")], 1)
+    kinds, group = np.unique(constants, axis=0, return_inverse=True)
+    return Optics(
+        **{name: torch.from_numpy(column) for name, column in columns.items()},
+        bfactor_A2=torch.zeros(len(group), dtype=torch.float64),
+        group=torch.from_numpy(group.reshape(-1).astype(np.int64)),
+        group_names=tuple(f"opticsGroup{i + 1}" for i in range(len(kinds))),
+    )
