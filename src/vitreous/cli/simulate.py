@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
-from vitreous.cli.options import Common, Output
+from vitreous.cli.options import Basic
 from vitreous.errors import ConfigError
-from vitreous.simulate.config import SimulationConfig
-from vitreous.simulate.specimen import PHANTOM, SpecimenConfig
+from vitreous.simulate.config import PHANTOM, SimulationConfig, SpecimenConfig
 
 if TYPE_CHECKING:
     from vitreous.cli.context import RunContext
@@ -27,7 +26,7 @@ class Simulate:
     structure: Positional[Annotated[str, arg(metavar="STRUCTURE")]] = PHANTOM
     """A PDB or mmCIF file (.gz allowed), a trajectory (.npz), or phantom."""
 
-    out: Output | None = None
+    out: Annotated[Path | None, arg(aliases=("-o",), metavar="DIR")] = None
     """Folder for the stack, its truth and the ground-truth maps."""
 
     recipe: str | None = None
@@ -42,7 +41,10 @@ class Simulate:
     specimen: OmitArgPrefixes[SpecimenConfig] = field(default_factory=SpecimenConfig)
     """Conformations and compositions."""
 
-    common: OmitArgPrefixes[Common] = field(default_factory=Common)
+    threads: int | None = None
+    """CPU threads; all cores that the process may use when not given."""
+
+    common: OmitArgPrefixes[Basic] = field(default_factory=Basic)
     """Options of every command."""
 
     def run(self, context: "RunContext") -> None:
@@ -59,7 +61,7 @@ class Simulate:
         from vitreous.simulate.stack import plan_simulation
 
         refuse_unusable(self.out, overwrite=self.common.overwrite)
-        set_threads(self.common.threads)
+        set_threads(self.threads)
         config, motion = self._resolved(context.words)
         _write(plan_simulation(motion.states(), config), self.out, self, context)
 
@@ -99,21 +101,14 @@ def _require_structure(recipe: "Recipe", structure: str) -> None:
 def _write(plan: "Plan", out: Path, command: Simulate, context: "RunContext") -> None:
     from vitreous.compute.progress import make_progress
     from vitreous.runs.manifest import Manifest, fingerprint
-    from vitreous.runs.store import STAGING, RunFolder
+    from vitreous.runs.store import RunFolder
     from vitreous.simulate.stack import simulate_stack
 
     named = [Path(command.structure), *command.specimen.mixture, Path(plan.config.ctf), Path(plan.config.views)]
     inputs = [fingerprint(path) for path in named if path.is_file()]
     manifest = Manifest(context.name, list(context.words), context.config, seed=plan.config.seed, inputs=inputs)
     with RunFolder.create(out, manifest, overwrite=command.common.overwrite) as folder:
-        staging = folder.path / STAGING
-        staging.mkdir()
-        simulated = simulate_stack(plan, staging, make_progress(quiet=command.common.quiet))
-        for old in out.glob("state_*.mrc"):
-            old.unlink()
-        for file in sorted(staging.iterdir()):
-            file.rename(out / file.name)
-        staging.rmdir()
+        simulated = simulate_stack(plan, folder.path, make_progress(quiet=command.common.quiet))
         folder.write_summary(_summary(plan, folder.started, context))
     context.say(
         f"{plan.config.n} particles of {plan.config.box} px, {simulated.grid.voxel_size_A:g} Å per pixel, "

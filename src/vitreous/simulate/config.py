@@ -1,10 +1,14 @@
-"""What a simulated stack is made of."""
+"""What a simulated stack is made of: settings only, without the code that uses them."""
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from vitreous.errors import ConfigError
+
+PHANTOM = "phantom"
+"""Name of the built-in specimen."""
 
 
 @dataclass(frozen=True)
@@ -118,3 +122,45 @@ def _require(fits: bool, flag: str, expected: str, found: object) -> None:  # no
         raise ConfigError(
             f"{flag} cannot be used", expected=expected, found=found, remedy=f"Give another value to {flag}"
         )
+
+
+@dataclass(frozen=True)
+class SpecimenConfig:
+    """Which conformations and compositions a stack holds."""
+
+    hinge_angles: tuple[float, ...] = ()
+    """Angles of a hinge in degrees, right-handed: one number, several, or with --states the ends of a range."""
+
+    states: int | None = None
+    """Number of states, evenly spaced over --hinge-angles or interpolated between the frames of a trajectory."""
+
+    hinge_chains: tuple[str, ...] = ()
+    """Chains of a structure that turn (the phantom's arm turns by itself)."""
+
+    hinge_point: tuple[float, float, float] | None = None
+    """A point on a structure's hinge axis, x y z in Å."""
+
+    hinge_axis: tuple[float, float, float] | None = None
+    """Direction of a structure's hinge axis, x y z."""
+
+    mixture: tuple[Path, ...] = ()
+    """More structures, mixed into the stack as further states."""
+
+    weights: tuple[float, ...] = ()
+    """Shares of STRUCTURE and of each of --mixture; equal when not given."""
+
+    centre_each: bool = False
+    """Centre every structure of a mixture on its own centre of mass instead of keeping a common frame."""
+
+    assembly: str | None = None
+    """Name of the biological assembly to build from a structure file; the deposited coordinates when not given."""
+
+    waters: bool = False
+    """Keep water molecules."""
+
+    def __post_init__(self) -> None:
+        """Refuse contradictions."""
+        if self.states is not None and self.states < 1:
+            raise ConfigError("--states must be at least 1", found=self.states, remedy="Give a positive number")
+        if self.weights and not self.mixture:
+            raise ConfigError("--weights needs --mixture", remedy="Name the other structures, or leave it out")

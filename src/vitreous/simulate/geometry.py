@@ -23,5 +23,5 @@ def plan_grid(states: Sequence[State], config: SimulationConfig, centre_A: Float
     if pixel_size_A is None:
         radius = max(float((state.atoms.xyz_A - centre_A).norm(dim=1).max()) for state in states)
         pixel_size_A = max(0.05, math.ceil(20 * 2 * radius / (_FILLED * config.box)) / 20)
-    resolution_A = _PIXELS_PER_RESOLUTION * pixel_size_A if config.resolution is None else config.resolution
+    resolution_A = round(_PIXELS_PER_RESOLUTION * pixel_size_A, 4) if config.resolution is None else config.resolution
     return DensityGrid(config.box, pixel_size_A, resolution_A)

@@ -44,7 +44,7 @@ def draw_optics(config: SimulationConfig) -> Optics:
 def _random_optics(config: SimulationConfig) -> Optics:
     def uniform(name: str, low: float, high: float) -> Float[Tensor, " n"]:
         drawn = torch.rand(config.n, generator=named_stream(config.seed, name), dtype=torch.float64)
-        return low + (high - low) * drawn
+        return (low + (high - low) * drawn).round(decimals=2)  # as many digits as a file needs
 
     mean = uniform("defocus", *config.defocus)
     half = uniform("astigmatism", 0.0, config.astigmatism / 2)

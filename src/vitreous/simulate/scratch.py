@@ -32,7 +32,7 @@ class CleanImages:
     def __enter__(self) -> "CleanImages":
         """Open the file."""
         try:
-            self._file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115
+            self._file = tempfile.TemporaryFile(dir=self._folder)
         except OSError as error:
             raise write_refused(self._folder, error) from error
         return self

@@ -5,7 +5,9 @@ stack; then noise is added in the stack's order. Neither holds more than a batch
 """
 
 import math
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import torch
 
 from vitreous.compute.progress import Progress, SilentProgress
 from vitreous.data import Volume
+from vitreous.io.access import write_refused
 from vitreous.io.background import Background
 from vitreous.io.stack_writer import StackWriter
 from vitreous.physics.image_model import render
@@ -78,11 +81,11 @@ def plan_simulation(states: Sequence[State], config: SimulationConfig) -> Plan:
 
 
 def simulate_stack(plan: Plan, folder: PathLike, progress: Progress | None = None) -> Simulated:
-    """Write stack, truth and ground-truth maps into an existing folder.
+    """Write stack, truth and ground-truth maps into an existing folder, all of them or none.
 
     Leaves ``particles.mrcs``, ``particles.star`` (no poses), ``truth.star`` (poses; the state's number, from 1, in
     ``rlnClassNumber``), ``truth.json``, ``latents_truth.csv`` and ``state_01.mrc`` … of which each is the map whose
-    projections the images of that state are.
+    projections the images of that state are. Files of an earlier simulation are replaced.
 
     Raises
     ------
@@ -91,15 +94,34 @@ def simulate_stack(plan: Plan, folder: PathLike, progress: Progress | None = Non
     ResourceError
         If the disk refuses.
     """
-    where, bars, n = Path(folder), progress or SilentProgress(), plan.config.n
-    with CleanImages(where, plan.config.box) as clean:
-        with bars.stage("projecting", n):
+    with _completed_in(Path(folder)) as staging:
+        simulated = _write_images(plan, staging, progress or SilentProgress())
+        write_truth(staging, simulated, plan.truth)
+    return simulated
+
+
+@contextmanager
+def _completed_in(folder: Path) -> Iterator[Path]:
+    """Yield a hidden folder whose files move to ``folder`` when the block ends well, and vanish when it raises."""
+    try:
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".simulating-") as staging:
+            yield Path(staging)
+            for old in folder.glob("state_*.mrc"):
+                old.unlink()
+            for file in sorted(Path(staging).iterdir()):
+                file.replace(folder / file.name)
+    except OSError as error:
+        raise write_refused(folder, error) from error
+
+
+def _write_images(plan: Plan, folder: Path, progress: Progress) -> Simulated:
+    with CleanImages(folder, plan.config.box) as clean:
+        with progress.stage("projecting", plan.config.n):
             for index in range(len(plan.states)):
-                _render_state(plan, index, where, clean, bars)
+                _render_state(plan, index, folder, clean, progress)
         simulated = Simulated(plan.config, plan.grid, tuple(plan.states), plan.centre_A, clean.variance)
-        with bars.stage("adding noise", n):
-            _write_noisy(simulated, plan, where, clean, bars)
-    write_truth(where, simulated, plan.truth)
+        with progress.stage("adding noise", plan.config.n):
+            _write_noisy(simulated, plan, folder, clean, progress)
     return simulated
 
 
@@ -111,7 +133,7 @@ def _render_state(plan: Plan, index: int, folder: Path, clean: CleanImages, prog
     if len(rows) == 0:
         return
     volume = FourierVolume.from_map(density.values)
-    for batch in rows.split(plan.batch):
+    for batch in torch.split(rows, plan.batch):
         # A projection sums voxels along the beam; its grey values are those of the map times the voxel size.
         images = render(volume, truth.poses.select(batch), truth.optics.select(batch), pixel_size_A)
         clean.write(batch, images * pixel_size_A)
