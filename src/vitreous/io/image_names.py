@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from vitreous.errors import InputError
 from vitreous.io.listing import ImageNames
 
+STACK_MARK = ":mrcs"
+"""What RELION needs behind the name of a stack whose suffix is ``.mrc``; it is no part of the name."""
+
 _TEXT = np.dtypes.StringDType()
 
 
@@ -32,7 +35,7 @@ def parse_image_names(column: NDArray[Any], path: Path) -> ImageNames:
     if (index < 1).any():
         _refuse_index(texts, int(np.argmax(index < 1)), path)
     stacks, codes = factorize(np.where(single, head, tail))
-    return ImageNames(stacks, codes, index - 1)
+    return ImageNames(tuple(name.removesuffix(STACK_MARK) for name in stacks), codes, index - 1)
 
 
 def factorize(texts: NDArray[Any]) -> tuple[tuple[str, ...], NDArray[np.int64]]:

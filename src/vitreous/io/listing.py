@@ -134,8 +134,7 @@ class NamedColumns:
 
 
 def plain_stack_name(name: str) -> str:
-    """Return a stack name without decoration: cryoSPARC's leading ``>``, ``./``, RELION's ``:mrcs``."""
-    name = name.removeprefix(">").removesuffix(":mrcs")
+    """Return a stack name without leading ``./``."""
     while name.startswith("./"):
         name = name[2:]
     return name

@@ -27,6 +27,8 @@ class ImageLocations:
         For each particle the index into ``files`` and the section in it, from 0.
     box, pixel_size_A
         Of the files.
+    contrast_sign
+        −1 where the files are dark on bright.
     """
 
     files: Sequence[Path]
@@ -34,6 +36,7 @@ class ImageLocations:
     slice_index: NDArray[np.int64]
     box: int
     pixel_size_A: float
+    contrast_sign: float
 
 
 def image_locations(source: ImageSource) -> ImageLocations | None:
@@ -47,11 +50,12 @@ def image_locations(source: ImageSource) -> ImageLocations | None:
     rows = slice(None) if indices is None else indices.numpy()
     box = source._file_box
     return ImageLocations(
-        [header.path for header in source._headers],
-        source._file_index[rows],
-        source._slice_index[rows],
-        box,
-        source.pixel_size_A * source.box / box,
+        files=[header.path for header in source._headers],
+        file_index=source._file_index[rows],
+        slice_index=source._slice_index[rows],
+        box=box,
+        pixel_size_A=source.pixel_size_A * source.box / box,
+        contrast_sign=source._sign,
     )
 
 
@@ -66,14 +70,20 @@ def stack_names_from(folder: Path, particles: Particles) -> NDArray[np.str_]:
     locations = image_locations(particles.source)
     if locations is None:
         return np.array(names, dtype=str)[codes]
-    first_row = np.full(len(names), -1)
-    first_row[codes[::-1]] = np.arange(len(codes))[::-1]
+    first_row = first_rows(codes, len(names))
     spelled = []
     for name, row in zip(names, first_row):
         file = Path(locations.files[locations.file_index[row]]).absolute()
         found = find_stack(name, folder)
         spelled.append(name if found is not None and found.samefile(file) else str(file))
     return np.array(spelled, dtype=str)[codes]
+
+
+def first_rows(codes: NDArray[np.int64], n_codes: int) -> NDArray[np.int64]:
+    """Return the first row that has each code, 0 for codes that no row has."""
+    first = np.zeros(n_codes, dtype=np.int64)
+    first[codes[::-1]] = np.arange(len(codes))[::-1]
+    return first
 
 
 def require_slices(particles: Particles) -> NDArray[np.int64]:

@@ -1,15 +1,17 @@
 """One door for every particle file: metadata, images and, where given, poses and CTF from elsewhere."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import torch
 
 from vitreous.data import Optics, Particles
-from vitreous.errors import InputError
+from vitreous.errors import ConfigError, InputError
+from vitreous.io.bare_stack import read_bare_stack
+from vitreous.io.contrast import detect_contrast
+from vitreous.io.cryosparc import read_cryosparc
 from vitreous.io.join import join_ctf, join_poses
 from vitreous.io.listing import Listing
 from vitreous.io.mrc import read_header
@@ -20,6 +22,9 @@ from vitreous.io.stacks import StackSource
 from vitreous.typing import PathLike
 
 Contrast = Literal["auto", "bright", "dark"]
+
+NO_CTF = "none"
+"""Given instead of a CTF file: the images carry no CTF."""
 
 _COMPRESSED = {".gz": "gunzip", ".bz2": "bunzip2", ".xz": "unxz", ".zst": "unzstd"}
 
@@ -86,11 +91,12 @@ def open_particles_with(path: PathLike, options: ReadOptions) -> Particles:
         Where a file cannot be opened.
     """
     listing = _read_listing(Path(path), options)
-    pixel_size_A = _pixel_size_A(listing, options)
-    optics = _optics(listing, options)
-    listing_poses = listing.poses if options.poses is None else join_poses(listing, options.poses, pixel_size_A)
     files = resolve_stacks(listing.names.stacks, listing.path, options.datadir)
-    _check_box(listing, files)
+    box = _file_box(listing, files[0])
+    listing = _with_ctf(listing, options, box)
+    optics = _required_optics(listing)
+    pixel_size_A = _pixel_size_A(listing, options)
+    poses = listing.poses if options.poses is None else join_poses(listing, options.poses, box * pixel_size_A)
     source = StackSource(
         files,
         torch.from_numpy(listing.names.stack_index),
@@ -104,25 +110,28 @@ def open_particles_with(path: PathLike, options: ReadOptions) -> Particles:
         source=source,
         optics=optics,
         ids=listing.ids,
-        poses=listing_poses,
+        poses=poses,
         half_sets=listing.half_sets,
         ctf_premultiplied=listing.ctf_premultiplied,
-        table=listing.table,
+        table=listing.table if listing.table.particles else None,
         notes=[*listing.notes, *contrast_notes],
     )
 
 
 def _read_listing(path: Path, options: ReadOptions) -> Listing:
-    readers: dict[str, Callable[[], Listing]] = {".star": lambda: read_relion(path)}
+    own_ctf = options.ctf is None
+    readers: dict[str, Callable[[], Listing]] = {
+        ".star": lambda: read_relion(path, options.pixel_size_A, own_ctf=own_ctf),
+        ".cs": lambda: read_cryosparc(path, options.passthrough, options.pixel_size_A, own_ctf=own_ctf),
+        ".mrcs": lambda: read_bare_stack(path),
+        ".mrc": lambda: read_bare_stack(path),
+    }
     suffix = path.suffix.lower()
-    if suffix in _COMPRESSED:
-        raise InputError(
-            "compressed files are not read",
-            remedy=f"Unpack it first with `{_COMPRESSED[suffix]} {path.name}`",
-            path=path,
-        )
     if path.is_dir():
         raise InputError("this is a folder", remedy="Name the particles' .star, .cs or .mrcs file in it", path=path)
+    if suffix in _COMPRESSED:
+        command = f"{_COMPRESSED[suffix]} {path.name}"
+        raise InputError("compressed files are not read", remedy=f"Unpack it first with `{command}`", path=path)
     if suffix not in readers:
         raise InputError(
             "unknown kind of particle file",
@@ -131,52 +140,67 @@ def _read_listing(path: Path, options: ReadOptions) -> Listing:
             remedy="Give a RELION .star, a cryoSPARC .cs or an .mrcs file",
             path=path,
         )
+    if options.passthrough and suffix != ".cs":
+        raise ConfigError("--passthrough belongs to .cs files", remedy="Leave it out", path=path)
     return readers[suffix]()
 
 
-def _pixel_size_A(listing: Listing, options: ReadOptions) -> float:
-    if options.pixel_size_A is not None:
-        return checked_pixel_size_A(options.pixel_size_A, listing.path)
-    if listing.pixel_size_A is None:
-        raise InputError("the pixel size is not in the file", remedy="Give --pixel-size in Å", path=listing.path)
-    return listing.pixel_size_A
+def _with_ctf(listing: Listing, options: ReadOptions, box: int) -> Listing:
+    if options.ctf is None:
+        return listing
+    # The optics table described the CTF that is replaced here.
+    listing = replace(listing, table=replace(listing.table, optics={}))
+    if str(options.ctf) == NO_CTF:
+        return replace(listing, optics=Optics.without_ctf(len(listing.ids)))
+    return join_ctf(listing, options.ctf, box)
 
 
-def _optics(listing: Listing, options: ReadOptions) -> Optics:
-    if options.ctf is not None:
-        return Optics.without_ctf(len(listing.ids)) if str(options.ctf) == "none" else join_ctf(listing, options.ctf)
+def _required_optics(listing: Listing) -> Optics:
     if listing.optics is None:
         raise InputError(
-            "the file has no CTF values (rlnDefocusU …)",
+            "there are no CTF values (rlnDefocusU …) for these images",
             remedy="Give a file that has them with --ctf, or --ctf none if the images carry no CTF",
             path=listing.path,
         )
     return listing.optics
 
 
-def _check_box(listing: Listing, files: Sequence[Path]) -> None:
-    header = read_header(files[0])
-    if listing.box is not None and header.nx != listing.box:
+def _pixel_size_A(listing: Listing, options: ReadOptions) -> float:
+    size = listing.pixel_size_A if options.pixel_size_A is None else options.pixel_size_A
+    if size is None:
+        raise InputError("the pixel size is not in the file", remedy="Give --pixel-size in Å", path=listing.path)
+    return checked_pixel_size_A(size, listing.path)
+
+
+def _file_box(listing: Listing, file: Path) -> int:
+    box = read_header(file).nx
+    if listing.box is not None and box != listing.box:
         raise InputError(
             f"the images do not have the box size that {listing.path.name} states",
             expected=f"{listing.box} px",
-            found=f"{header.nx} px",
+            found=f"{box} px",
             remedy="Check that the table and the stack belong together, or correct the stated size",
-            path=files[0],
+            path=file,
         )
+    return box
 
 
 def _with_contrast(source: StackSource, listing: Listing, contrast: Contrast) -> tuple[StackSource, list[str]]:
     """Make particles bright on dark, and say so where they were not."""
-    stated = listing.contrast_sign
+    notes = []
     if contrast != "auto":
-        sign, reason = (1.0, "") if contrast == "bright" else (-1.0, "as --contrast dark says")
-    elif stated is not None:
-        sign, reason = float(np.asarray(stated)[0]), "as blob/sign says"
+        sign, reason = (1.0, "") if contrast == "bright" else (-1.0, "--contrast dark was given")
     else:
-        from vitreous.io.contrast import detect_contrast
-
-        sign, reason = detect_contrast(source), "as the images look; --contrast bright overrides it"
+        estimate = detect_contrast(source)
+        sign, reason = estimate.sign, "judged by the images; --contrast bright overrides it"
+        if listing.contrast_sign is not None:
+            sign, reason = float(listing.contrast_sign[0]), "blob/sign says so"
+            if estimate.is_significant and estimate.sign != sign:
+                looks = "bright on dark" if estimate.sign > 0 else "dark on bright"
+                notes.append(f"the images look {looks}, against blob/sign = {sign:g}, which was followed (--contrast)")
     if sign > 0:
-        return source, []
-    return source.with_contrast(-1.0), [f"particles are dark on bright: images were multiplied by -1 ({reason})"]
+        return source, notes
+    return source.with_contrast(-1.0), [
+        *notes,
+        f"particles are dark on bright: images were multiplied by -1 ({reason})",
+    ]

@@ -23,8 +23,10 @@ ORIGINS_A = ("rlnOriginXAngst", "rlnOriginYAngst")
 ORIGINS_PX = ("rlnOriginX", "rlnOriginY")
 
 
-def read_relion(path: PathLike) -> Listing:
+def read_relion(path: PathLike, pixel_size_A: float | None = None, *, own_ctf: bool = True) -> Listing:
     """Read a RELION particle STAR file.
+
+    ``pixel_size_A`` takes the place of what the file says; with ``own_ctf=False`` its CTF values are left alone.
 
     Raises
     ------
@@ -38,14 +40,14 @@ def read_relion(path: PathLike) -> Listing:
     groups = made_groups(particles) if optics_block is None else given_groups(optics_block.columns, particles)
     _refuse_volumes(groups)
     refuse_unmodelled_optics(particles, groups)
-    pixel_size_A = common_pixel_size_A(groups)
+    pixel_size_A = common_pixel_size_A(groups) if pixel_size_A is None else pixel_size_A
     columns = dict(particles.columns) | ({"rlnOpticsGroup": groups.group + 1} if made else {})
     return replace(
         listing,
         table=MetadataTable("relion", columns, groups.table),
         pixel_size_A=pixel_size_A,
         box=_common_box(groups),
-        optics=relion_optics(particles, groups),
+        optics=relion_optics(particles, groups) if own_ctf else None,
         poses=relion_poses(particles, pixel_size_A),
         half_sets=half_sets(particles),
         ctf_premultiplied=_premultiplied(particles, groups),

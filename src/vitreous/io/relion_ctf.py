@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from vitreous.data import Optics
 from vitreous.errors import InputError
 from vitreous.io.ctf_checks import check_optics
+from vitreous.io.image_names import factorize
 from vitreous.io.listing import NamedColumns
 from vitreous.io.optics_groups import OpticsGroups
 
@@ -65,9 +66,9 @@ def refuse_unmodelled_optics(particles: NamedColumns, groups: OpticsGroups) -> N
         _require_none(columns, label, np.abs(columns.numbers(label, 0.0)) <= _NEGLIGIBLE, "beam tilt")
     for label in zernikes:
         if label in columns:
-            texts, inverse = np.unique(columns.columns[label].astype(str), return_inverse=True)
+            texts, codes = factorize(columns.columns[label])
             none = np.array([_is_zero_list(text) for text in texts])
-            _require_none(columns, label, none[inverse], "higher-order aberration")
+            _require_none(columns, label, none[codes], "higher-order aberration")
     for label, identity in _MAGNIFICATION.items():
         distance = np.abs(columns.numbers(label, identity) - identity)
         _require_none(columns, label, distance <= _NEGLIGIBLE, "anisotropic magnification")

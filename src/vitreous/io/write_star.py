@@ -10,17 +10,14 @@ from numpy.typing import NDArray
 
 from vitreous.data import Particles, Poses
 from vitreous.geometry.rotations import euler_from_rotation
-from vitreous.io.image_names import joined_names
-from vitreous.io.locations import image_locations, require_slices, stack_names_from
-from vitreous.io.relion import ANGLES, ORIGINS_A, ORIGINS_PX
+from vitreous.io.image_names import STACK_MARK, joined_names
+from vitreous.io.listing import NamedColumns
+from vitreous.io.locations import require_slices, stack_names_from
+from vitreous.io.relion import ANGLES, ORIGINS_A, ORIGINS_PX, relion_poses
 from vitreous.io.star_text import write_star_blocks
+from vitreous.io.write_optics import MICROSCOPE_COLUMNS, optics_table, states
 from vitreous.typing import Int, PathLike, Tensor
 
-_OPTICS_COLUMNS = {
-    "rlnVoltage": "voltage_kV",
-    "rlnSphericalAberration": "cs_mm",
-    "rlnAmplitudeContrast": "amplitude_contrast",
-}
 _CTF_COLUMNS = {
     "rlnDefocusU": "defocus_u_A",
     "rlnDefocusV": "defocus_v_A",
@@ -42,9 +39,9 @@ def write_relion_star(
 ) -> None:
     """Write particles with an optics table and a particle table, keeping every RELION column they came with.
 
-    ``poses`` and ``half_sets`` take the place of the particles' own. Pixel size and box are those of the image files,
-    also where the images were cropped on reading. The name of an image is kept where it still leads to the file from
-    the folder of ``path``; otherwise it becomes an absolute path.
+    CTF values, pixel size and box are those that were used, at the scale of the image files, also where images were
+    cropped on reading. The name of an image is kept where it still leads to the file from the folder of ``path``;
+    otherwise it becomes an absolute path.
 
     Parameters
     ----------
@@ -52,30 +49,33 @@ def write_relion_star(
         The STAR file; it appears when it is complete.
     particles
         What to write.
-    poses
-        One per particle.
+    poses, half_sets
+        One per particle, in place of the particles' own.
     extra_columns
         Columns to add or to replace, by label without the leading underscore, one value per particle.
-    half_sets
-        1 or 2 per particle.
 
     Raises
     ------
+    ValueError
+        Where a column has another length than the particles.
     InputError
         Where a particle's id is not ``index@stack``.
     ResourceError
         Where the file cannot be written.
     """
-    optics, group = _optics_table(particles)
-    columns = _given_columns(particles)
-    columns["rlnImageName"] = _image_names(Path(path), particles)
-    columns["rlnOpticsGroup"] = group
+    given = _given_columns(particles)
+    optics, group = optics_table(particles)
+    columns = given | {"rlnImageName": _image_names(Path(path), particles), "rlnOpticsGroup": group}
     _add_ctf(columns, particles)
     _add_poses(columns, particles, poses)
     chosen = particles.half_sets if half_sets is None else half_sets
     if chosen is not None:
-        columns["rlnRandomSubset"] = chosen.numpy()
+        columns["rlnRandomSubset"] = chosen.cpu().numpy()
     columns |= extra_columns or {}
+    lengths = {label: len(column) for label, column in columns.items() if len(column) != len(particles)}
+    if lengths:
+        message = f"columns differ in length from {len(particles)} particles: {lengths}"
+        raise ValueError(message)
     write_star_blocks(path, {"optics": optics, "particles": columns})
 
 
@@ -85,74 +85,47 @@ def _given_columns(particles: Particles) -> Columns:
 
 
 def _image_names(path: Path, particles: Particles) -> NDArray[np.str_]:
-    return joined_names(require_slices(particles), stack_names_from(path.absolute().parent, particles), width=6)
-
-
-def _optics_table(particles: Particles) -> tuple[Columns, NDArray[np.int64]]:
-    """Return the optics table and each particle's group number."""
-    group = particles.optics.group.numpy()
-    if particles.table is not None and "rlnOpticsGroup" in particles.table.optics:
-        table = dict(particles.table.optics)
-        size = len(table["rlnOpticsGroup"])
-        rows, group = np.arange(size), np.asarray(table["rlnOpticsGroup"])[group]
-        described = particles.optics.group.numpy()
+    stacks = stack_names_from(path.absolute().parent, particles)
+    given = _given_columns(particles).get("rlnImageName")
+    # RELION takes x.mrc for a map unless it is called x.mrc:mrcs; names from a RELION file are left as they were.
+    if given is None:
+        marked = np.strings.endswith(stacks, ".mrc")
     else:
-        distinct, described = _distinct_optics(particles)
-        rows, group = np.arange(len(distinct)), described + 1
-        table = {"rlnOpticsGroup": rows + 1, "rlnOpticsGroupName": np.array([f"opticsGroup{r + 1}" for r in rows])}
-    first = _first_rows(described, len(rows))
-    for label, name in _OPTICS_COLUMNS.items():
-        if label not in table and label not in _given_columns(particles):
-            table[label] = getattr(particles.optics, name).numpy()[first]
-    _add_scale(table, particles, len(rows))
-    return table, group
-
-
-def _distinct_optics(particles: Particles) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Number the combinations of voltage, aberration, amplitude contrast and group that occur."""
-    values = [getattr(particles.optics, name).numpy() for name in _OPTICS_COLUMNS.values()]
-    keys = np.stack([particles.optics.group.numpy().astype(np.float64), *values], 1)
-    rows, inverse = np.unique(keys, axis=0, return_inverse=True)
-    return rows, inverse.reshape(-1)
-
-
-def _first_rows(codes: NDArray[np.int64], n_codes: int) -> NDArray[np.int64]:
-    """Return the first row that has each code, 0 for codes that no row has."""
-    first = np.zeros(n_codes, dtype=np.int64)
-    first[codes[::-1]] = np.arange(len(codes))[::-1]
-    return first
-
-
-def _add_scale(table: Columns, particles: Particles, n_groups: int) -> None:
-    locations = image_locations(particles.source)
-    box = particles.box if locations is None else locations.box
-    pixel_size_A = particles.pixel_size_A if locations is None else locations.pixel_size_A
-    table["rlnImagePixelSize"] = np.full(n_groups, round(pixel_size_A, 6))
-    table["rlnImageSize"] = np.full(n_groups, box)
-    table["rlnImageDimensionality"] = np.full(n_groups, 2)
-    if particles.ctf_premultiplied:
-        table["rlnCtfDataAreCtfPremultiplied"] = np.ones(n_groups, dtype=np.int64)
+        marked = np.strings.endswith(given, np.array(STACK_MARK, dtype=given.dtype))
+    if marked.any():
+        stacks = np.strings.add(stacks, np.where(marked, STACK_MARK, ""))
+    return joined_names(require_slices(particles), stacks, width=6)
 
 
 def _add_ctf(columns: Columns, particles: Particles) -> None:
     for label, name in _CTF_COLUMNS.items():
-        values = getattr(particles.optics, name).numpy()
-        given = columns.get(label)
-        if given is None or given.dtype.kind not in "iuf" or not np.array_equal(given, values):
-            columns[label] = values
+        used = getattr(particles.optics, name).numpy()
+        if not states(columns.get(label), used):
+            columns[label] = used
+    # RELION prefers a particle's own value to its group's, so what is there must say what was used.
+    columns |= {
+        label: getattr(particles.optics, name).numpy() for label, name in MICROSCOPE_COLUMNS.items() if label in columns
+    }
 
 
 def _add_poses(columns: Columns, particles: Particles, poses: Poses | None) -> None:
-    """Add pose columns; those that came with the particles stay digit for digit where no others are given."""
+    """Add pose columns; columns that say the same already stay digit for digit."""
     chosen = particles.poses if poses is None else poses
-    if chosen is None:
-        return
-    complete = all(label in columns for label in (*ANGLES, *ORIGINS_A))
-    if poses is None and complete:
+    if chosen is None or _states_poses(columns, chosen, particles.ids):
         return
     for label in ORIGINS_PX:
         columns.pop(label, None)
     angles = euler_from_rotation(chosen.rotations.detach().cpu().to(torch.float64)).numpy()
-    origins = -chosen.shifts_A.detach().cpu().to(torch.float64).numpy()
+    origins = 0.0 - chosen.shifts_A.detach().cpu().to(torch.float64).numpy()
     columns |= {label: np.round(angles[:, axis], 6) for axis, label in enumerate(ANGLES)}
-    columns |= {label: np.round(origins[:, axis], 6) + 0.0 for axis, label in enumerate(ORIGINS_A)}
+    columns |= {label: np.round(origins[:, axis], 6) for axis, label in enumerate(ORIGINS_A)}
+
+
+def _states_poses(columns: Columns, poses: Poses, ids: NDArray[np.str_]) -> bool:
+    if any(label not in columns or columns[label].dtype.kind not in "iuf" for label in (*ANGLES, *ORIGINS_A)):
+        return False
+    given = relion_poses(NamedColumns(Path(), columns, ids), pixel_size_A=None)
+    return given is not None and all(
+        torch.equal(one, other.detach().cpu().to(one.dtype))
+        for one, other in ((given.rotations, poses.rotations), (given.shifts_A, poses.shifts_A))
+    )
