@@ -1,7 +1,6 @@
 import errno
 import os
-import subprocess
-import sys
+import resource
 
 import pytest
 
@@ -90,19 +89,18 @@ def test_the_trouble_of_another_file_is_not_blamed_on_this_one(tmp_path):
 
 
 def test_a_real_size_limit_is_reported_and_leaves_nothing(tmp_path):
-    script = f"""
-import resource
-from vitreous.errors import ResourceError
-from vitreous.io.atomic import atomic_path
-resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
-try:
-    with atomic_path({str(tmp_path / "a.mrc")!r}) as temporary, temporary.open("wb") as file:
-        file.write(bytes(100_000))
-except ResourceError as error:
-    print(error)
-"""
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert "a.mrc: cannot be written: the file is larger than this system allows" in done.stdout
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill():
+        with atomic_path(tmp_path / "a.mrc") as temporary, temporary.open("wb") as file:
+            file.write(bytes(100_000))
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    try:
+        with pytest.raises(ResourceError, match=r"a\.mrc: cannot be written: the file is larger than this system"):
+            fill()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert not any(tmp_path.iterdir())
 
 

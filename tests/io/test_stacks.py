@@ -182,30 +182,32 @@ def test_threads_and_copies_read_the_same(tmp_path, noise):
 MANY_FILES = """
 import os, resource, sys, time
 from pathlib import Path
-import numpy as np, torch
+import torch
 from vitreous.io.stacks import StackSource
-folder, n, taken = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-block = (folder / "one.mrcs").read_bytes()
-for k in range(n):
-    (folder / f"{k}.mrcs").write_bytes(block)
+n, folder = 10_000, Path(sys.argv[1])
+files = [folder / f"{k}.mrcs" for k in range(n)]
+for file in files:
+    os.link(folder / "one.mrcs", file)
 resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
-spare = [open(os.devnull) for _ in range(taken)]
 start = time.process_time()
-source = StackSource([folder / f"{k}.mrcs" for k in range(n)], torch.arange(n), torch.zeros(n, dtype=torch.int64), 1.0)
+source = StackSource(files, torch.arange(n), torch.zeros(n, dtype=torch.int64), 1.0)
 print(time.process_time() - start)
-print(float(source.read(torch.arange(n)).var()))
+first = source.read(torch.arange(n))
+spare = [open(os.devnull) for _ in range(256 - len(os.listdir("/proc/self/fd")))]
+print(len(first), torch.equal(source.read(torch.arange(n)), first))
 """
 
 
-@pytest.mark.parametrize(("n", "taken"), [(10_000, 0), (500, 200)])
-def test_ten_thousand_files_work_with_256_descriptors(tmp_path, generator, n, taken):
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc")
+def test_ten_thousand_files_work_with_256_descriptors(tmp_path, generator):
+    """The second reading has none to spare: it makes do with those that it holds."""
     write(tmp_path / "one.mrcs", torch.randn(1, 16, 16, generator=generator))
-    command = [sys.executable, "-c", MANY_FILES, str(tmp_path), str(n), str(taken)]
+    command = [sys.executable, "-c", MANY_FILES, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    seconds, variance = map(float, done.stdout.split())
-    assert seconds < 3
-    assert variance == pytest.approx(1, abs=0.3)
+    seconds, n, equal = done.stdout.split()
+    assert float(seconds) < 5  # a third of a second where nothing else runs
+    assert (n, equal) == ("10000", "True")
 
 
 def anonymous_MB():
@@ -225,7 +227,7 @@ def test_memory_does_not_grow_with_what_was_read(tmp_path, generator):
 
 
 def test_sequential_reading_is_fast(tmp_path, generator):
-    """A bound with a wide margin: 20,000 images of 128 px should cost seconds, not minutes."""
+    """25 µs an image where nothing else runs; the bound leaves room for a busy machine."""
     batch = torch.randn(250, 128, 128, generator=generator)
     write_stack(tmp_path / "a.mrcs", (batch for _ in range(4)), 1.0, 1000)
     source = whole(tmp_path / "a.mrcs", 1000)
@@ -233,7 +235,7 @@ def test_sequential_reading_is_fast(tmp_path, generator):
     start = time.process_time()
     for first in range(0, 1000, 250):
         source.read(torch.arange(first, first + 250))
-    assert time.process_time() - start < 0.5
+    assert time.process_time() - start < 2
 
 
 def test_the_public_particles_read_like_mrcfile(shared_data):

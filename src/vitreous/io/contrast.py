@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from scipy import stats
+from scipy import special
 from torch import Tensor
 
 from vitreous.data import ImageSource
@@ -69,5 +69,5 @@ def _z_score(values: Tensor) -> float:
     if spread == 0:
         return 0.0
     t = float(values.mean()) / (spread / n**0.5)
-    deviate = min(float(stats.norm.isf(stats.t.sf(abs(t), n - 1))), _LARGEST_Z)
+    deviate = min(-float(special.ndtri(special.stdtr(n - 1, -abs(t)))), _LARGEST_Z)
     return deviate if t > 0 else -deviate
