@@ -2,9 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -17,6 +16,7 @@ Columns = Mapping[str, NDArray[Any]]
 """Columns of a metadata table by name, in the order of the file."""
 
 
+@runtime_checkable
 class ImageSource(Protocol):
     """Where images come from; they are read in batches, by index."""
 
@@ -132,7 +132,7 @@ class Particles:
 
     source: ImageSource
     optics: Optics
-    ids: NDArray[np.str_]
+    ids: NDArray[Any]
     poses: Poses | None = None
     half_sets: Int[Tensor, " n"] | None = None
     ctf_premultiplied: bool = False
