@@ -41,7 +41,7 @@ def centred_resize(array: Tensor, box: int, dims: Sequence[int]) -> Tensor:
     for dim in dims:
         n = out.shape[dim]
         start = n // 2 - box // 2
-        if start >= 0:
+        if box <= n:
             out = out.narrow(dim, start, box)
             continue
         shape = list(out.shape)
