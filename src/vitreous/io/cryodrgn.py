@@ -51,7 +51,7 @@ def read_cryodrgn_poses(path: Path, n: int, field_of_view_A: float) -> Poses:
     return Poses(torch.from_numpy(rotations).float(), shifts_A.float())
 
 
-def read_cryodrgn_ctf(path: Path, n: int, ids: NDArray[np.str_]) -> tuple[Optics, float]:
+def read_cryodrgn_ctf(path: Path, n: int, ids: NDArray[Any]) -> tuple[Optics, float]:
     """Read the n × 9 table (box, Å per pixel, defocus u, v, angle, kV, mm, amplitude contrast, phase in degrees).
 
     Returns the optics and the field of view in Å (box times pixel size), which downsampling does not change.

@@ -20,6 +20,7 @@ from vitreous.typing import Float, PathLike, Tensor
 
 Fields = dict[str, NDArray[Any]]
 
+_NUMPY_MAGIC = b"\x93NUMPY"
 _COMPRESSED_MAGIC = b"\x94CSDAT"
 _ONE_BOX = "Export the particles of one box and pixel size together"
 
@@ -79,10 +80,10 @@ def read_fields(path: Path) -> Fields:
         try:
             rows = np.load(file, allow_pickle=False)
         except (ValueError, EOFError) as error:
-            pickled = "pickled" in str(error)
+            objects = "Object arrays" in str(error)
             raise InputError(
-                "holds pickled Python objects, which are not read" if pickled else "not a complete cryoSPARC data set",
-                remedy="Export the particles again from cryoSPARC" if pickled else "Copy the file again",
+                "holds pickled Python objects, which are not read" if objects else "not a complete cryoSPARC data set",
+                remedy="Export the particles again from cryoSPARC" if objects else "Copy the file again",
                 path=path,
             ) from error
     if not isinstance(rows, np.ndarray) or rows.dtype.names is None or rows.ndim != 1:
@@ -101,6 +102,8 @@ def _refuse_other_formats(magic: bytes, path: Path) -> None:
         )
     if magic.startswith(b"\x1f\x8b"):
         raise InputError("compressed with gzip", remedy=f"Unpack it first with `gunzip {path.name}`", path=path)
+    if magic != _NUMPY_MAGIC:
+        raise InputError("not a cryoSPARC data set", remedy="Give a complete particles .cs file", path=path)
 
 
 def _joined(fields: Fields, others: Fields, path: Path, other_path: Path) -> Fields:

@@ -1,6 +1,7 @@
 """Are CTF values credible? One set of limits for every format."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ _LIMITS = {
 _SMALLEST_TYPICAL_DEFOCUS_A = 20.0
 
 
-def check_optics(optics: Optics, ids: NDArray[np.str_], path: Path) -> None:
+def check_optics(optics: Optics, ids: NDArray[Any], path: Path) -> None:
     """Refuse values that no microscope has; they are misplaced columns or wrong units.
 
     Raises

@@ -31,7 +31,7 @@ def read_ctf_csv(path: Path, listing: Listing) -> Listing:
     """
     with reading(path):
         try:
-            frame = pd.read_csv(path, skipinitialspace=True, float_precision="round_trip", keep_default_na=False)
+            frame = pd.read_csv(path, skipinitialspace=True, keep_default_na=False)
         except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
             raise InputError("not a table of comma-separated values", remedy="Write it again", path=path) from error
     absent = [name for name in _NEEDED if name not in frame]

@@ -44,13 +44,13 @@ def factorize(texts: NDArray[Any]) -> tuple[tuple[str, ...], NDArray[np.int64]]:
     return tuple(str(text) for text in distinct), codes.astype(np.int64)
 
 
-def joined_names(slice_index: NDArray[np.int64], stacks: NDArray[np.str_], *, width: int = 0) -> NDArray[np.str_]:
+def joined_names(slice_index: NDArray[np.int64], stacks: NDArray[Any], *, width: int = 0) -> NDArray[Any]:
     """Return ``index@stack`` with a 1-based index, padded with zeros to ``width`` digits."""
     index = np.strings.zfill((slice_index + 1).astype(str), width)
     return np.strings.add(np.strings.add(index, "@"), stacks)
 
 
-def split_ids(ids: NDArray[np.str_]) -> tuple[NDArray[np.str_], NDArray[np.str_]]:
+def split_ids(ids: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
     """Split ``index@stack`` into the two parts."""
     index, _, stack = np.strings.partition(ids, "@")
     return index, stack

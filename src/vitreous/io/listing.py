@@ -32,7 +32,7 @@ class ImageNames:
     slice_index: NDArray[np.int64]
 
     @property
-    def ids(self) -> NDArray[np.str_]:
+    def ids(self) -> NDArray[Any]:
         """Stable names ``index@stack`` with a 1-based index."""
         prefix = np.strings.add((self.slice_index + 1).astype(str), "@")
         return np.strings.add(prefix, np.array(self.stacks, dtype=str)[self.stack_index])
@@ -62,7 +62,7 @@ class Listing:
 
     path: Path
     names: ImageNames
-    ids: NDArray[np.str_]
+    ids: NDArray[Any]
     table: MetadataTable
     pixel_size_A: float | None = None
     box: int | None = None
@@ -90,7 +90,7 @@ class NamedColumns:
 
     path: Path
     columns: Mapping[str, NDArray[Any]]
-    ids: NDArray[np.str_]
+    ids: NDArray[Any]
 
     def __contains__(self, label: str) -> bool:
         return label in self.columns
@@ -147,7 +147,7 @@ def _number_or_nan(text: str) -> float:
         return float("nan")
 
 
-def require_unique_ids(ids: NDArray[np.str_], names: ImageNames, path: Path) -> None:
+def require_unique_ids(ids: NDArray[Any], names: ImageNames, path: Path) -> None:
     """Refuse a file that lists an image twice."""
     plain = np.array([plain_stack_name(name) for name in names.stacks])
     stack = np.unique(plain, return_inverse=True)[1][names.stack_index]

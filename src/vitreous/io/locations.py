@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,7 +60,7 @@ def image_locations(source: ImageSource) -> ImageLocations | None:
     )
 
 
-def stack_names_from(folder: Path, particles: Particles) -> NDArray[np.str_]:
+def stack_names_from(folder: Path, particles: Particles) -> NDArray[Any]:
     """Return the name of each particle's stack as a file in ``folder`` has to spell it.
 
     The name in the particle's id is kept where it leads from ``folder`` to the same file (looked for as

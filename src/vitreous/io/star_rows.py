@@ -67,7 +67,6 @@ def _parse_fast(text: bytes, labels: Sequence[str]) -> pd.DataFrame | None:
             na_filter=False,
             low_memory=False,
             dtype=named,
-            float_precision="round_trip",
             encoding_errors="replace",
         )
     except (pd.errors.ParserError, ValueError):

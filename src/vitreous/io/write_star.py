@@ -84,7 +84,7 @@ def _given_columns(particles: Particles) -> Columns:
     return dict(table.particles) if table is not None and table.dialect == "relion" else {}
 
 
-def _image_names(path: Path, particles: Particles) -> NDArray[np.str_]:
+def _image_names(path: Path, particles: Particles) -> NDArray[Any]:
     stacks = stack_names_from(path.absolute().parent, particles)
     given = _given_columns(particles).get("rlnImageName")
     # RELION takes x.mrc for a map unless it is called x.mrc:mrcs; names from a RELION file are left as they were.
@@ -121,7 +121,7 @@ def _add_poses(columns: Columns, particles: Particles, poses: Poses | None) -> N
     columns |= {label: np.round(origins[:, axis], 6) for axis, label in enumerate(ORIGINS_A)}
 
 
-def _states_poses(columns: Columns, poses: Poses, ids: NDArray[np.str_]) -> bool:
+def _states_poses(columns: Columns, poses: Poses, ids: NDArray[Any]) -> bool:
     if any(label not in columns or columns[label].dtype.kind not in "iuf" for label in (*ANGLES, *ORIGINS_A)):
         return False
     given = relion_poses(NamedColumns(Path(), columns, ids), pixel_size_A=None)
