@@ -33,11 +33,11 @@ class Atoms:
         Name of the chain (or, in the phantom, of the domain) of each atom.
     """
 
-    element: NDArray[np.str_]
+    element: NDArray[Any]
     xyz_A: Float[Tensor, "n 3"]
     b_A2: Float[Tensor, " n"]
     occupancy: Float[Tensor, " n"]
-    chain: NDArray[np.str_]
+    chain: NDArray[Any]
 
     def __post_init__(self) -> None:
         """Refuse arrays of different length."""

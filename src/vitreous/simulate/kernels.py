@@ -1,10 +1,13 @@
 """Native kernel that spreads points onto a periodic grid."""
 
+from typing import no_type_check
+
 from numba import njit
 
 
 @njit(cache=True, nogil=True)
-def spread_kernel(starts, weights, values, grid):  # type: ignore[no-untyped-def]
+@no_type_check  # compiled code cannot carry the run-time checks of the tests
+def spread_kernel(starts, weights, values, grid):
     """Add ``values [n]`` to ``grid [z, y, x]`` with separable ``weights [n, 3, w]`` from cell ``starts [n, 3]`` on.
 
     The last axes of ``starts`` and ``weights`` are (x, y, z); the grid is periodic.

@@ -8,6 +8,7 @@ follows from the tables below; there is no randomness.
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -41,11 +42,11 @@ _HELIX_RESIDUE = (
     (2.30, 0.0, 0.00, "C"),
     (1.68, 26.5, 1.10, "C"),
     (2.00, 22.0, 2.30, "O"),
-    (3.30, -18.0, -0.30, "C"),
-    (4.20, -30.0, -1.10, "C"),
-    (5.20, -22.0, -1.40, "C"),
-    (5.60, -36.0, -0.60, "O"),
-    (6.00, -14.0, -2.00, "N"),
+    (3.30, 18.0, -0.80, "C"),
+    (4.20, 30.0, -1.60, "C"),
+    (5.20, 22.0, -1.90, "C"),
+    (5.60, 36.0, -1.10, "O"),
+    (6.00, 14.0, -2.50, "N"),
 )
 _HELIX_RISE_A, _HELIX_TURN_DEG, _HELIX_SPACING_A = 1.5, 100.0, 9.8
 
@@ -142,7 +143,7 @@ def turn(
     return atoms.at(torch.where(moving[:, None], turned, atoms.xyz_A))
 
 
-def _build(domain: _Domain) -> tuple[NDArray[np.str_], Float[Tensor, "n 3"]]:
+def _build(domain: _Domain) -> tuple[NDArray[Any], Float[Tensor, "n 3"]]:
     rows = _helices(domain.semi_axes_A) if domain.fold == "helices" else _sheets(domain.semi_axes_A)
     x, y, z, symbols = zip(*rows)
     local = torch.tensor([x, y, z], dtype=torch.float64).T
