@@ -1,7 +1,7 @@
 """Options in YAML: a saved configuration is read back as the starting values of a command."""
 
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -117,8 +117,8 @@ def _convert(value: Any, hint: Any, path: Path, where: str) -> Any:
                 return _convert(value, choice, path, where)
             except ConfigError:
                 continue
-    elif origin is tuple and isinstance(value, list):
-        kinds = [args[0]] * len(value) if args[-1] is Ellipsis else args
+    elif origin in (tuple, Sequence) and isinstance(value, list):
+        kinds = args if origin is tuple and args[-1] is not Ellipsis else [args[0]] * len(value)
         if len(kinds) == len(value):
             return tuple(_convert(v, kind, path, where) for v, kind in zip(value, kinds))
     elif origin is Literal and value in args:

@@ -4,9 +4,12 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from vitreous.cli.options import Basic
+
+if TYPE_CHECKING:
+    from vitreous.compute.progress import Progress
 
 
 @runtime_checkable
@@ -55,12 +58,17 @@ class RunContext:
 
     def warn(self, text: str) -> None:
         """Note a warning once and, unless ``--quiet``, show it on stderr."""
-        if text in self.warnings:
-            return
-        self.warnings.append(text)
-        self.say(f"warning: {text}")
+        if text not in self.warnings:
+            self.warnings.append(text)
+            self.say(f"warning: {text}")
 
     def say(self, text: str) -> None:
         """Show a line on stderr, unless ``--quiet``."""
         if not self.common.quiet:
             sys.stderr.write(f"vitreous: {text}\n")
+
+    def progress(self) -> "Progress":
+        """Return bars on stderr, or silence with ``--quiet`` and where stderr is no terminal."""
+        from vitreous.compute.progress import make_progress
+
+        return make_progress(quiet=self.common.quiet)

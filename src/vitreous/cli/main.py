@@ -34,9 +34,10 @@ def run_command(name: str, words: list[str]) -> None:
     """Parse a command's options and run it."""
     from vitreous.cli.config_file import read_defaults
     from vitreous.cli.context import RunContext
-    from vitreous.cli.parsing import parse
+    from vitreous.cli.parsing import parse, with_units
 
     command_class = COMMANDS[name].load()
+    words = with_units(words, command_class)
     default = read_defaults(command_class, words, name)
     command = parse(command_class, words, name, default)
     command.run(RunContext.start(name, words, command))

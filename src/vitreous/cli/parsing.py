@@ -15,6 +15,8 @@ from vitreous.errors import ConfigError
 C = TypeVar("C")
 """A command class."""
 
+_UNIT = re.compile(r"-(A|A2|deg|px|kV|mm|dB)$")
+
 
 def parse(command: type[C], words: list[str], name: str, default: C | None = None) -> C:
     """Return the command that the words describe.
@@ -66,6 +68,20 @@ def flags(command: Any) -> list[str]:
         nested = _nested(hints[field.name])
         found += flags(nested) if nested is not None else [f"--{field.name.replace('_', '-')}"]
     return found
+
+
+def with_units(words: list[str], command: Any) -> list[str]:
+    """Complete flags whose unit was left out, ``--diameter`` for ``--diameter-A``, where only one flag is meant."""
+    known = flags(command)
+    return [_with_unit(word, known) for word in words]
+
+
+def _with_unit(word: str, known: list[str]) -> str:
+    flag, equals, value = word.partition("=")
+    if not flag.startswith("--") or flag in known:
+        return word
+    meant = [f for f in known if f.lower() == flag.lower() or _UNIT.sub("", f) == flag]
+    return f"{meant[0]}{equals}{value}" if len(meant) == 1 else word
 
 
 def _nested(hint: Any) -> Any:

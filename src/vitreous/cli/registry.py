@@ -30,7 +30,14 @@ class Entry:
         return getattr(import_module(self.module), self.class_name)
 
 
-COMMANDS: dict[str, Entry] = {}
+COMMANDS: dict[str, Entry] = {
+    "simulate": Entry("vitreous.cli.simulate", "Simulate", "particles with truth, from a structure or a phantom"),
+    "abinitio": Entry("vitreous.cli.abinitio", "AbInitio", "find a map and all poses without a starting map"),
+    "reconstruct": Entry("vitreous.cli.reconstruct", "Reconstruct", "a map and half-maps from known poses"),
+    "evaluate poses": Entry("vitreous.cli.evaluate", "EvaluatePoses", "compare poses with the true ones"),
+    "evaluate map": Entry("vitreous.cli.evaluate", "EvaluateMap", "compare a map with the true one"),
+    "select": Entry("vitreous.cli.select", "Select", "write some of the particles as a STAR file"),
+}
 """Commands in the order of ``vitreous --help``; a name of two words is a command of a group."""
 
 

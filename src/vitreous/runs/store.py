@@ -3,25 +3,27 @@
 import json
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from vitreous.data import Particles, Result
 from vitreous.errors import ConfigError, InputError
 from vitreous.io.access import write_refused
 from vitreous.io.atomic import atomic_path
+from vitreous.runs.checkpoint import Checkpointer, identity_of
 from vitreous.runs.manifest import MANIFEST, Manifest
+from vitreous.runs.results import result_files, summary_of
 
 CHECKPOINT = "checkpoint.safetensors"
 METRICS = "metrics.jsonl"
 SUMMARY = "summary.json"
-STAGING = ".results"
-"""Folder in which results are completed before they are moved to their places together."""
+STATE = "state.safetensors"
 WRITTEN = (
-    *(MANIFEST, METRICS, SUMMARY, CHECKPOINT, STAGING, "report.html", "particles.star", "particles.cs", "latents.npz"),
-    *("volume.mrc", "half1.mrc", "half2.mrc", "mask.mrc", "class_*.mrc", "volumes", "fsc.csv", "fsc.xml"),
+    *(MANIFEST, METRICS, SUMMARY, CHECKPOINT, STATE, "report.html", "particles.star", "latents.npz", "volumes"),
+    *("volume.mrc", "half1.mrc", "half2.mrc", "mask.mrc", "class_*.mrc", "fsc.csv", "fsc.xml"),
 )
 """What runs write, and so all that ``--overwrite`` removes; files that the user added stay."""
 
@@ -107,6 +109,30 @@ class RunFolder:
         except OSError as error:
             raise write_refused(path, error) from error
 
+    def checkpointer(self, manifest: Manifest) -> Checkpointer:
+        """Return what saves and loads the state of this run, for a method or the training loop."""
+        return Checkpointer(self.path / CHECKPOINT, identity_of(manifest.config, manifest.inputs))
+
+    def write_result(self, result: Result, particles: Particles, warnings: Sequence[str] = ()) -> None:
+        """Write everything that a method found, then the summary; the checkpoint is no longer needed and goes.
+
+        Raises
+        ------
+        ResourceError
+            Where the system refuses to write; no result is left then.
+        """
+        written: list[Path] = []
+        try:
+            for name, write in result_files(result, particles):
+                written.append(self.path / name)
+                write(self.path / name)
+            self.write_summary(summary_of(result, len(particles), time.monotonic() - self.started, warnings))
+        except BaseException:
+            for path in written:
+                path.unlink(missing_ok=True)
+            raise
+        self.checkpoint.unlink(missing_ok=True)
+
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write ``summary.json``; this marks the run as finished, so it comes last."""
         with atomic_path(self.path / SUMMARY) as temporary:
@@ -114,7 +140,6 @@ class RunFolder:
 
     def discard(self) -> None:
         """Remove the traces of a run that began here and left no checkpoint and no result, new folders included."""
-        shutil.rmtree(self.path / STAGING, ignore_errors=True)
         results = {old.name for pattern in WRITTEN for old in self.path.glob(pattern)} - {MANIFEST, METRICS}
         if not self._is_new or results:
             return

@@ -1,0 +1,64 @@
+"""``vitreous abinitio``: a map and poses from particles of which nothing else is known."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from tyro.conf import OmitArgPrefixes, Positional
+
+from vitreous.cli.context import RunContext
+from vitreous.cli.options import Common, Output
+from vitreous.cli.running import Estimate, announce, finish, open_folder, prepare, require_plain_cpu
+from vitreous.data import Particles
+from vitreous.io import ReadOptions, open_particles_with
+from vitreous.io.maps import read_map
+from vitreous.methods.registry import get
+from vitreous.methods.search.config import SearchConfig
+
+_SECONDS_PER_PIXEL = 8e-6
+"""Time on one core per pixel of the stack, measured with 64 px images."""
+
+_CACHE_BYTES = 4e9
+
+
+@dataclass(frozen=True)
+class AbInitio:
+    """Find a map and all poses without a starting map."""
+
+    stack: Positional[Path]
+    """Particles: .star, .cs or .mrcs; poses in it are not used."""
+
+    output: Output
+    """Folder for the maps, the poses and the report."""
+
+    method: Literal["auto", "search"] = "auto"
+    """How to search: auto takes what suits the particles, which is search at present."""
+
+    mask: Path | None = None
+    """Soft mask for the final FSC, .mrc; made from the map by default."""
+
+    search: OmitArgPrefixes[SearchConfig] = field(default_factory=SearchConfig)
+    reading: OmitArgPrefixes[ReadOptions] = field(default_factory=ReadOptions)
+    common: OmitArgPrefixes[Common] = field(default_factory=Common)
+
+    def run(self, context: RunContext) -> None:
+        """Read the particles, search, write."""
+        require_plain_cpu(self.common, "vitreous abinitio")
+        if not prepare(self.output, self.common):
+            context.say(f"{self.output} holds the finished run")
+            return
+        particles = open_particles_with(self.stack, self.reading)
+        mask = None if self.mask is None else read_map(self.mask)
+        announce(context, particles, estimate(particles))
+        method = get("search" if self.method == "auto" else self.method)(self.search)
+        inputs = (self.stack, self.mask, self.reading.ctf)
+        with open_folder(context, self.output, particles, inputs) as folder:
+            finish(context, folder, method.run(particles, context.progress(), mask), particles)
+
+
+def estimate(particles: Particles) -> Estimate:
+    """Estimate a search: the coefficients of all images up to a cache, and padded grids."""
+    coefficients = 12 * len(particles) * 0.39 * particles.box**2  # a half disc, complex64 and float32
+    grids = 6 * 12 * (2 * particles.box) ** 3 / 2
+    pixels = len(particles) * particles.box**2
+    return Estimate(min(coefficients, _CACHE_BYTES) + grids + 8e8, _SECONDS_PER_PIXEL * pixels)

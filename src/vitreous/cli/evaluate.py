@@ -1,0 +1,85 @@
+"""``vitreous evaluate``: poses and maps against a truth or against each other."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tyro.conf import OmitArgPrefixes, Positional
+
+from vitreous.cli.context import RunContext
+from vitreous.cli.options import Basic
+from vitreous.cli.tables import show
+from vitreous.data import Particles
+from vitreous.errors import InputError
+from vitreous.evaluate.maps import compare_maps
+from vitreous.evaluate.poses import compare_poses, match_on_ids
+from vitreous.io import open_particles
+from vitreous.io.maps import read_map
+
+
+@dataclass(frozen=True)
+class EvaluatePoses:
+    """Compare poses with the true ones, after the best global rotation, shift and hand."""
+
+    estimate: Positional[Path]
+    """Estimated poses: .star, .cs, or the folder of a run."""
+
+    truth: Path
+    """True poses of the same particles, .star or .cs."""
+
+    symmetry: str = "C1"
+    """Point group; every symmetry mate of a true pose counts as right."""
+
+    shared_only: bool = False
+    """Compare the particles that both files have, instead of refusing files that differ."""
+
+    json: Path | None = None
+    """File to write the figures to."""
+
+    common: OmitArgPrefixes[Basic] = field(default_factory=Basic)
+
+    def run(self, context: RunContext) -> None:
+        """Match the particles by id, compare, show."""
+        estimate, truth = (_with_poses(path) for path in (self.estimate, self.truth))
+        rows = match_on_ids(estimate.ids, truth.ids, partial=self.shared_only)
+        if self.shared_only and len(rows[0]) < max(len(estimate), len(truth)):
+            context.warn(f"{len(rows[0])} of {max(len(estimate), len(truth))} particles are in both files")
+        poses = [p.poses.select(r) for p, r in zip((estimate, truth), rows) if p.poses is not None]
+        show(compare_poses(poses[0], poses[1], truth.pixel_size_A, self.symmetry).summary(), self.json)
+
+
+@dataclass(frozen=True)
+class EvaluateMap:
+    """Compare a map with the true one by Fourier shell correlation, after aligning it."""
+
+    map: Positional[Path]
+    """Map to judge: .mrc, or the folder of a run."""
+
+    truth: Path
+    """True map, .mrc, of the same box and voxel size."""
+
+    mask: Path | None = None
+    """Soft mask in the frame of the truth, .mrc."""
+
+    aligned: bool = False
+    """The map lies on the truth already: do not align it."""
+
+    json: Path | None = None
+    """File to write the figures and the curve to."""
+
+    common: OmitArgPrefixes[Basic] = field(default_factory=Basic)
+
+    def run(self, context: RunContext) -> None:
+        """Align, compare, show."""
+        del context
+        path = self.map / "volume.mrc" if self.map.is_dir() else self.map
+        mask = None if self.mask is None else read_map(self.mask)
+        found = compare_maps(read_map(path), read_map(self.truth), mask, align=not self.aligned)
+        show(found.summary(), self.json)
+
+
+def _with_poses(path: Path) -> Particles:
+    file = path / "particles.star" if path.is_dir() else path
+    particles = open_particles(file, contrast="bright")  # pixels are not looked at
+    if particles.poses is None:
+        raise InputError("the particles have no poses", remedy="Give a file with rlnAngleRot and so on", path=file)
+    return particles

@@ -1,0 +1,168 @@
+"""The course of every command that makes a run folder: check, estimate, compute, write, report."""
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vitreous.cli.context import RunContext
+from vitreous.cli.options import Common
+from vitreous.compute.device import resolve_device
+from vitreous.compute.memory import MemoryBudget
+from vitreous.compute.threads import set_threads
+from vitreous.data import Particles, Result
+from vitreous.errors import ConfigError, VitreousError
+from vitreous.io.locations import image_locations
+from vitreous.runs.checkpoint import identity_of, refuse_other_run
+from vitreous.runs.manifest import Manifest, fingerprint, fingerprint_stacks
+from vitreous.runs.store import RunFolder, is_run_folder, refuse_unusable
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a computation will take, roughly.
+
+    Attributes
+    ----------
+    memory_bytes
+        Largest amount of memory at one time.
+    core_seconds
+        Time on one core.
+    """
+
+    memory_bytes: float
+    core_seconds: float
+
+
+def prepare(output: Path, common: Common) -> bool:
+    """Check the output folder and set up the machine; to be called before anything is read.
+
+    Returns
+    -------
+    bool
+        False where ``--resume`` finds a finished run: there is nothing to do.
+
+    Raises
+    ------
+    ConfigError
+        Where the folder cannot be used, or ``--device``, ``--threads`` are wrong.
+    """
+    if common.resume and is_run_folder(output):
+        if RunFolder.resume(output).is_finished:
+            return False
+    else:
+        refuse_unusable(output, overwrite=common.overwrite)
+    resolve_device(common.device)
+    set_threads(common.threads)
+    return True
+
+
+def require_plain_cpu(common: Common, what: str) -> None:
+    """Refuse devices and precisions that a computation does not have, instead of ignoring the flags."""
+    if resolve_device(common.device if common.device != "auto" else "cpu").type != "cpu":
+        raise ConfigError(
+            f"{what} runs on the CPU only", found=f"--device {common.device}", remedy="Leave --device out"
+        )
+    if common.precision != "32-true":
+        raise ConfigError(
+            f"{what} computes in single precision only",
+            found=f"--precision {common.precision}",
+            remedy="Leave --precision out",
+        )
+
+
+def announce(context: RunContext, particles: Particles, estimate: Estimate) -> None:
+    """Say what is about to be computed and what it will take.
+
+    Raises
+    ------
+    ResourceError
+        Where memory will not suffice.
+    """
+    minutes = estimate.core_seconds / torch.get_num_threads() / 60
+    context.say(
+        f"{len(particles)} particles of {particles.box} px, {particles.pixel_size_A:.4g} Å per px; this takes about "
+        f"{estimate.memory_bytes / 1e9:.2g} GB of memory and {_in_words(minutes)}"
+    )
+    MemoryBudget.of_device("cpu").require(
+        round(estimate.memory_bytes),
+        f"{len(particles)} particles of {particles.box} px",
+        "Use a smaller --box, fewer particles, or a larger machine",
+    )
+
+
+def open_folder(context: RunContext, output: Path, particles: Particles, inputs: Sequence[Path | None]) -> RunFolder:
+    """Make the run folder with its manifest, or take up the one of ``--resume``.
+
+    Parameters
+    ----------
+    context
+        The call.
+    output
+        The folder.
+    particles
+        What is read; its notes become warnings.
+    inputs
+        Other files that are read, None for those that were not given.
+
+    Raises
+    ------
+    ConfigError
+        Where the folder cannot be used, or belongs to a run with other options or inputs.
+    """
+    for note in particles.notes:
+        context.warn(note)
+    locations = image_locations(particles.source)
+    stacks = fingerprint_stacks(locations.files) if locations is not None else []
+    manifest = Manifest(
+        name=context.name,
+        command=("vitreous", *context.name.split(), *context.words),
+        config=context.config,
+        seed=_seed(context.config),
+        inputs=(*[fingerprint(path) for path in inputs if path is not None], *stacks),
+        notes=tuple(particles.notes),
+    )
+    if getattr(context.common, "resume", False) and is_run_folder(output):
+        earlier = Manifest.read(output)
+        refuse_other_run(
+            identity_of(earlier.config, earlier.inputs), identity_of(manifest.config, manifest.inputs), output
+        )
+        return RunFolder.resume(output)
+    return RunFolder.create(output, manifest, overwrite=context.common.overwrite)
+
+
+def finish(context: RunContext, folder: RunFolder, result: Result, particles: Particles) -> None:
+    """Write the result and its report, and say on stdout what came out."""
+    for warning in result.warnings:
+        context.warn(warning)
+    folder.write_result(result, particles, context.warnings)
+    report = _write_report(context, folder.path)
+    found = [result.verdict] if result.verdict != "done" else []
+    found += [f"resolution {result.resolution_A:.2f} Å"] if result.resolution_A is not None else []
+    found += [f"{time.monotonic() - context.started:.0f} s", str(report)]
+    sys.stdout.write(" · ".join(found) + "\n")
+
+
+def _write_report(context: RunContext, folder: Path) -> Path:
+    from vitreous.report import write_report
+
+    with suppress(VitreousError):
+        return write_report(folder)
+    context.warn("the report could not be written; the results are complete")
+    return folder
+
+
+def _seed(config: Mapping[str, Any]) -> int | None:
+    groups = [config, *(group for group in config.values() if isinstance(group, Mapping))]
+    return next((group["seed"] for group in groups if isinstance(group.get("seed"), int)), None)
+
+
+def _in_words(minutes: float) -> str:
+    if minutes < 1.5:
+        return f"{max(1, round(60 * minutes))} s"
+    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"

@@ -1,0 +1,111 @@
+"""Read a run folder back."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vitreous.data import ResolutionCurves, Volume
+from vitreous.errors import InputError
+from vitreous.io.access import reading
+from vitreous.io.fsc_csv import read_fsc_csv
+from vitreous.io.maps import read_map
+from vitreous.runs.manifest import Manifest
+from vitreous.runs.store import METRICS, SUMMARY
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run left; small things are read at once, maps when they are asked for.
+
+    Attributes
+    ----------
+    path
+        The folder.
+    manifest
+        What the run was.
+    summary
+        ``summary.json``, or None where the run did not come to its end.
+    metrics
+        The lines of ``metrics.jsonl``.
+    curves
+        ``fsc.csv``, or None.
+    particles
+        Path of ``particles.star``, or None; :func:`vitreous.io.open_particles` opens it with its images.
+    latents
+        ``(ids [n], z [n, dim])``, or None.
+    """
+
+    path: Path
+    manifest: Manifest
+    summary: Mapping[str, Any] | None
+    metrics: Sequence[Mapping[str, Any]]
+    curves: ResolutionCurves | None
+    particles: Path | None
+    latents: tuple[NDArray[Any], NDArray[np.float32]] | None
+
+    def map(self, name: str = "volume") -> Volume | None:
+        """Read ``volume``, ``half1``, ``half2``, ``mask`` or ``class_K``, or return None where the run left none."""
+        path = self.path / f"{name}.mrc"
+        return read_map(path) if path.exists() else None
+
+
+def read_run(path: Path) -> Run:
+    """Read the folder of a run, finished or not.
+
+    Raises
+    ------
+    InputError
+        Where it is no run folder, or a file in it is damaged.
+    """
+    curves, particles = path / "fsc.csv", path / "particles.star"
+    return Run(
+        path=path,
+        manifest=Manifest.read(path),
+        summary=_summary(path / SUMMARY),
+        metrics=_metrics(path / METRICS),
+        curves=read_fsc_csv(curves) if curves.exists() else None,
+        particles=particles if particles.exists() else None,
+        latents=read_latents(path / "latents.npz") if (path / "latents.npz").exists() else None,
+    )
+
+
+def read_latents(path: Path) -> tuple[NDArray[Any], NDArray[np.float32]]:
+    """Return ids ``[n]`` and latents ``[n, dim]`` of a ``latents.npz``; pickled content is refused."""
+    try:
+        with reading(path), np.load(path, allow_pickle=False) as archive:
+            ids, z = archive["ids"], archive["z"]
+    except (ValueError, KeyError, EOFError) as error:
+        raise InputError("no latents of vitreous", remedy="Give a latents.npz with ids and z", path=path) from error
+    if z.ndim != 2 or len(ids) != len(z):
+        raise InputError("ids and latents do not fit", found=f"{ids.shape}, {z.shape}", remedy="Replace it", path=path)
+    return ids, z.astype(np.float32)
+
+
+def _summary(path: Path) -> Mapping[str, Any] | None:
+    if not path.exists():
+        return None
+    try:
+        with reading(path):
+            return json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise InputError("this is not JSON", remedy="Remove it", path=path) from error
+
+
+def _metrics(path: Path) -> list[Mapping[str, Any]]:
+    """Read the lines; the last one may be incomplete where the run was killed."""
+    if not path.exists():
+        return []
+    with reading(path):
+        lines = path.read_text().splitlines()
+    found = []
+    for line in lines:
+        try:
+            found.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return found

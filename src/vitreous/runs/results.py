@@ -1,0 +1,96 @@
+"""Which file each part of a result becomes, in formats that other programs read."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vitreous.compute.memory import peak_memory_MB
+from vitreous.data import Particles, Result, Volume
+from vitreous.io import write_relion_star
+from vitreous.io.atomic import atomic_path
+from vitreous.io.fsc_csv import write_fsc_csv
+from vitreous.io.fsc_xml import write_fsc_xml
+from vitreous.io.locations import require_slices, stack_names_from
+from vitreous.io.maps import write_map
+from vitreous.io.tensors import save_tensors
+
+_RELION_SCORES = {
+    "log_likelihood": "rlnLogLikeliContribution",
+    "max_probability": "rlnMaxValueProbDistribution",
+}
+"""Scores that RELION has a label for; the others become ``vitreousCamelCase``, which RELION keeps and ignores."""
+
+Writer = Callable[[Path], None]
+
+
+def result_files(result: Result, particles: Particles) -> Iterator[tuple[str, Writer]]:
+    """Yield the name and the writer of every file that a result needs; the writers write whole files or none."""
+    for name, volume, label in _maps(result):
+        yield name, partial(write_map, volume=volume, label=label)
+    if result.curves is not None:
+        yield "fsc.csv", partial(write_fsc_csv, curves=result.curves)
+        yield "fsc.xml", partial(write_fsc_xml, curves=result.curves, title="vitreous")
+    if result.latents is not None:
+        z = result.latents.detach().cpu().float().numpy()
+        yield "latents.npz", partial(_write_latents, particles=particles, z=z)
+    if result.state:
+        yield "state.safetensors", partial(save_tensors, tensors=result.state)
+    yield (
+        "particles.star",
+        partial(
+            write_relion_star,
+            particles=particles,
+            poses=result.poses,
+            half_sets=result.half_sets,
+            extra_columns=score_columns(result),
+        ),
+    )
+
+
+def score_columns(result: Result) -> dict[str, NDArray[Any]]:
+    """Return the columns that classes and scores become in ``particles.star``, by label without the underscore."""
+    columns: dict[str, NDArray[Any]] = {}
+    if result.classes is not None:
+        columns["rlnClassNumber"] = result.classes.cpu().numpy()
+    for name, values in result.scores.items():
+        label = _RELION_SCORES.get(name, "vitreous" + "".join(word.capitalize() for word in name.split("_")))
+        columns[label] = values.detach().cpu().double().numpy()
+    return columns
+
+
+def summary_of(result: Result, particles: int, seconds: float, warnings: Sequence[str]) -> dict[str, Any]:
+    """Return the content of ``summary.json``; numbers that are not finite become null."""
+    plain = {
+        "verdict": result.verdict,
+        "resolution_A": result.resolution_A,
+        "particles": particles,
+        "seconds": round(seconds, 2),
+        "peak_memory_MB": round(peak_memory_MB()),
+        "warnings": list(dict.fromkeys([*warnings, *result.warnings])),
+        **result.metrics,
+    }
+    return {name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in plain.items()}
+
+
+def _maps(result: Result) -> Iterator[tuple[str, Volume, str]]:
+    if result.volume is not None:
+        yield "volume.mrc", result.volume, "map"
+    for number, half in enumerate(result.half_maps or (), 1):
+        yield f"half{number}.mrc", half, f"half-map {number}, unfiltered"
+    if result.mask is not None:
+        yield "mask.mrc", result.mask, "mask"
+    for number, volume in enumerate(result.class_volumes, 1):
+        yield f"class_{number}.mrc", volume, f"class {number}"
+
+
+def _write_latents(path: Path, particles: Particles, z: NDArray[np.float32]) -> None:
+    """Write latents under the ids that the ``particles.star`` beside them gives its particles."""
+    stacks = stack_names_from(path.absolute().parent, particles)
+    ids = np.array([f"{row + 1}@{stack}" for row, stack in zip(require_slices(particles), stacks)], dtype=np.str_)
+    with atomic_path(path) as temporary:
+        np.savez(temporary, ids=ids, z=z)

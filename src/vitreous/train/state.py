@@ -1,0 +1,84 @@
+"""The complete state of training as named tensors and plain values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+_MODULE, _OPTIMIZER, _AVERAGE = "module.", "optimizer.", "average."
+
+
+@dataclass
+class TrainState:
+    """Everything that changes during training.
+
+    Attributes
+    ----------
+    module, optimizer, scheduler
+        As the loop uses them.
+    average
+        Running average of the parameters by name, or None.
+    scaler
+        Loss scaler of ``16-mixed``, with ``state_dict`` and ``load_state_dict``, or None.
+    step
+        Steps done.
+    """
+
+    module: nn.Module
+    optimizer: Optimizer
+    scheduler: LRScheduler | None
+    average: dict[str, Tensor] | None
+    scaler: Any = None
+    step: int = 0
+
+    def update_average(self, decay: float) -> None:
+        """Move the running average towards the parameters."""
+        if self.average is None:
+            return
+        for name, value in self.module.state_dict().items():
+            if value.is_floating_point():
+                self.average[name].lerp_(value, 1 - decay)
+            else:
+                self.average[name].copy_(value)
+
+    def pack(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return the state as named tensors and values that JSON can hold."""
+        tensors = {f"{_MODULE}{name}": value for name, value in self.module.state_dict().items()}
+        tensors |= {f"{_AVERAGE}{name}": value for name, value in (self.average or {}).items()}
+        described = self.optimizer.state_dict()
+        numbers: dict[str, dict[str, Any]] = {}
+        for index, entries in described["state"].items():
+            numbers[str(index)] = {name: value for name, value in entries.items() if not torch.is_tensor(value)}
+            tensors |= {f"{_OPTIMIZER}{index}.{k}": v for k, v in entries.items() if torch.is_tensor(v)}
+        values = {
+            "step": self.step,
+            "optimizer": {"state": numbers, "param_groups": described["param_groups"]},
+            "scheduler": None if self.scheduler is None else self.scheduler.state_dict(),
+            "scaler": None if self.scaler is None else self.scaler.state_dict(),
+        }
+        return tensors, values
+
+    def unpack(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
+        """Take over a state that :meth:`pack` returned."""
+        self.module.load_state_dict(_below(tensors, _MODULE))
+        if self.average is not None:
+            for name, value in _below(tensors, _AVERAGE).items():
+                self.average[name].copy_(value)
+        state = {int(index): dict(entries) for index, entries in values["optimizer"]["state"].items()}
+        for name, value in _below(tensors, _OPTIMIZER).items():
+            index, _, entry = name.partition(".")
+            state[int(index)][entry] = value
+        self.optimizer.load_state_dict({"state": state, "param_groups": values["optimizer"]["param_groups"]})
+        if self.scheduler is not None:
+            self.scheduler.load_state_dict(values["scheduler"])
+        if self.scaler is not None and values["scaler"] is not None:
+            self.scaler.load_state_dict(values["scaler"])
+        self.step = values["step"]
+
+
+def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

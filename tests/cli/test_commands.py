@@ -1,0 +1,128 @@
+"""Whole commands on particles whose map is known in closed form."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from tests.cli.blobs import blob_map, write_blob_particles
+from vitreous.cli.main import main
+from vitreous.io import open_particles
+from vitreous.io.maps import read_map, write_map
+from vitreous.runs.reader import read_run
+
+
+@pytest.fixture(scope="module")
+def star(tmp_path_factory):
+    return write_blob_particles(tmp_path_factory.mktemp("blobs"))
+
+
+@pytest.fixture(scope="module")
+def run(star, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "known"
+    assert main(["reconstruct", str(star), "-o", str(folder), "--threads", "1", "--quiet", "--contrast", "bright"]) == 0
+    return folder
+
+
+def test_reconstruct_finds_the_map(run):
+    found, truth = read_map(run / "volume.mrc"), blob_map()
+    correlation = np.corrcoef(found.values.flatten(), truth.values.flatten())[0, 1]
+    assert correlation > 0.95
+    assert found.voxel_size_A == pytest.approx(truth.voxel_size_A)
+
+
+def test_run_folder_is_complete_and_readable(run, star):
+    read = read_run(run)
+    assert read.summary["particles"] == 400
+    assert read.summary["resolution_A"] < 12  # blobs of σ 4.8 Å have 3 % of their amplitude there
+    assert read.manifest.name == "reconstruct"
+    assert list(read.manifest.command[:3]) == ["vitreous", "reconstruct", str(star)]
+    assert {f.hashed for f in read.manifest.inputs} == {"whole file", "size, first and last MiB"}
+    assert read.curves is not None
+    again, before = open_particles(read.particles), open_particles(star)
+    torch.testing.assert_close(again.poses.rotations, before.poses.rotations, atol=1e-5, rtol=0)
+    assert set(again.half_sets.tolist()) == {1, 2}
+    names = {p.name for p in run.iterdir()}
+    assert {"volume.mrc", "half1.mrc", "half2.mrc", "mask.mrc", "fsc.csv", "fsc.xml", "report.html"} <= names
+
+
+def test_manifest_is_a_config_and_gives_the_same_map(run, tmp_path, capsys):
+    words = ["reconstruct", "--config", str(run / "manifest.yaml"), "-o", str(tmp_path / "again"), "--quiet"]
+    assert main(words) == 0, capsys.readouterr().err
+    maps = [read_map(folder / "volume.mrc").values for folder in (run, tmp_path / "again")]
+    torch.testing.assert_close(maps[1], maps[0], rtol=0, atol=1e-4 * float(maps[0].abs().max()))
+    first, second = (yaml.safe_load((f / "manifest.yaml").read_text()) for f in (run, tmp_path / "again"))
+    first["config"].pop("output")
+    second["config"].pop("output")
+    assert first["config"] == second["config"]
+
+
+def test_finished_run_is_left_alone_by_resume(run, star, capsys):
+    before = (run / "volume.mrc").stat().st_mtime_ns
+    words = ["reconstruct", str(star), "-o", str(run)]
+    assert main([*words, "--resume"]) == 0
+    assert (run / "volume.mrc").stat().st_mtime_ns == before
+    assert main(words) == 2
+    assert "--overwrite" in capsys.readouterr().err
+
+
+def test_resume_refuses_other_options_by_name(star, tmp_path, capsys):
+    folder = tmp_path / "run"
+    assert main(["reconstruct", str(star), "-o", str(folder), "--quiet"]) == 0
+    (folder / "summary.json").unlink()
+    assert main(["reconstruct", str(star), "-o", str(folder), "--resume", "--symmetry", "C2"]) == 2
+    assert "config.reconstruction.symmetry differs" in capsys.readouterr().err
+
+
+def test_evaluate_poses_of_the_truth_is_perfect(star, tmp_path, capsys):
+    file = tmp_path / "poses.json"
+    assert main(["evaluate", "poses", str(star), "--truth", str(star), "--json", str(file)]) == 0
+    figures = json.loads(file.read_text())
+    assert figures["median_deg"] < 0.01
+    assert figures["hand"] == "same"
+    assert "median_deg" in capsys.readouterr().out
+
+
+def test_evaluate_map_gives_the_resolution(run, tmp_path, capsys):
+    write_map(tmp_path / "truth.mrc", blob_map())
+    file = tmp_path / "map.json"
+    words = ["evaluate", "map", str(run), "--truth", str(tmp_path / "truth.mrc"), "--aligned", "--json", str(file)]
+    assert main(words) == 0, capsys.readouterr().err
+    figures = json.loads(file.read_text())
+    assert figures["resolution_05_A"] < 12  # blobs of σ 4.8 Å have no signal beyond
+    assert "resolution_05_A" in capsys.readouterr().out
+
+
+def test_select_writes_exactly_the_rows(star, tmp_path, capsys):
+    out = tmp_path / "some.star"
+    assert main(["select", str(star), "--where", "rlnAngleTilt < 60 and rlnOriginXAngst > 0", "-o", str(out)]) == 0
+    columns = open_particles(star).table.particles
+    expected = (columns["rlnAngleTilt"] < 60) & (columns["rlnOriginXAngst"] > 0)
+    chosen = open_particles(out)
+    assert len(chosen) == expected.sum()
+    assert [int(i.split("@")[0]) for i in chosen.ids] == (1 + np.flatnonzero(expected)).tolist()
+    assert set(columns) <= set(chosen.table.particles)
+    assert main(["select", str(star), "--where", "rlnAngleTilt < -1", "-o", str(tmp_path / "none.star")]) == 2
+    assert not (tmp_path / "none.star").exists()
+    assert main(["select", str(star), "--where", "rlnAngleTilt > 0", "-o", str(out)]) == 2
+
+
+def test_select_reads_latents_by_id(star, tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    particles = open_particles(star)
+    from vitreous.data import Result
+    from vitreous.runs.manifest import Manifest
+    from vitreous.runs.store import RunFolder
+
+    z = torch.arange(400.0)[:, None]
+    made = RunFolder.create(folder, Manifest(name="probe", command=(), config={}))
+    made.write_result(Result(latents=z), particles)
+    archive = dict(np.load(folder / "latents.npz"))
+    order = np.random.default_rng(0).permutation(400)
+    np.savez(folder / "latents.npz", ids=archive["ids"][order], z=archive["z"][order])
+    assert main(["select", str(folder), "--where", "z1 < 10", "-o", str(tmp_path / "some.star")]) == 0
+    chosen = open_particles(tmp_path / "some.star")
+    assert [int(i.split("@")[0]) for i in chosen.ids] == list(range(1, 11))
