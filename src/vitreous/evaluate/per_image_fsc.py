@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -31,7 +32,7 @@ class PerImageFsc:
     curves: Float[Tensor, "n shells"]
     areas: Float[Tensor, " n"]
 
-    def summary(self) -> dict[str, float]:
+    def summary(self) -> dict[str, Any]:
         """Return mean, standard deviation and median of the areas."""
         return {
             "images": len(self.areas),

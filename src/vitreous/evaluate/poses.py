@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -145,7 +144,7 @@ def paper_fnorm(estimates: Rotations, truths: Rotations, reference_views: int = 
 
 
 def match_on_ids(
-    estimate_ids: NDArray[np.str_], truth_ids: NDArray[np.str_], *, partial: bool = False
+    estimate_ids: NDArray[Any], truth_ids: NDArray[Any], *, partial: bool = False
 ) -> tuple[Int[Tensor, " m"], Int[Tensor, " m"]]:
     """Find the same particles in two tables by ``index@basename`` (folders and leading zeros do not matter).
 
@@ -181,7 +180,7 @@ def match_on_ids(
     return rows[0], rows[1]
 
 
-def _rows_by_key(ids: NDArray[np.str_], table: str) -> dict[str, int]:
+def _rows_by_key(ids: NDArray[Any], table: str) -> dict[str, int]:
     keys = [_key(str(name)) for name in ids]
     rows = {key: row for row, key in enumerate(keys)}
     if len(rows) < len(keys):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from vitreous.errors import InputError, ResourceError
+from vitreous.io.atomic import atomic_path
 from vitreous.typing import PathLike
 
 
@@ -96,16 +97,17 @@ def write_record(record: BenchmarkRecord, folder: PathLike) -> Path:
         If the folder cannot be written.
     """
     path = Path(folder) / f"{record.name}.json"
-    part = path.with_suffix(".json.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps(asdict(record), indent=2, allow_nan=True) + "\n", encoding="utf-8")
-        part.replace(path)
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise ResourceError(
-            "a benchmark record cannot be written", found=error.strerror, path=path, remedy="Check the folder"
+            "the folder of benchmark records cannot be made",
+            found=error.strerror,
+            path=folder,
+            remedy="Name a folder that can be written",
         ) from error
+    with atomic_path(path) as part:
+        part.write_text(json.dumps(asdict(record), indent=2) + "\n", encoding="utf-8")
     return path
 
 

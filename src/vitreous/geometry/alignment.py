@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vitreous.errors import InputError
 from vitreous.geometry.rotations import mirror_rotations, rotation_angle_deg
-from vitreous.geometry.symmetry import nearest_mates
+from vitreous.geometry.symmetry import PointGroup, nearest_mates
 from vitreous.typing import Float, Rotations, Shifts
 
 _GUESSES = 300
@@ -53,10 +53,10 @@ class PoseAlignment:
 
 def align_poses(
     estimates: Rotations,
-    truths: Rotations,
+    truths: Float[Tensor, "m 3 3"],
     shift_differences_A: Shifts | None = None,
     *,
-    group: Rotations | None = None,
+    group: PointGroup | None = None,
     allow_mirror: bool = True,
 ) -> PoseAlignment:
     """Find the rotation, hand and translation that bring an estimated pose set closest to the truth.
@@ -151,7 +151,10 @@ def _chords(first: Tensor, second: Tensor) -> Tensor:
 
 
 def _inliers(chords: Tensor) -> Tensor:
-    return chords <= 1.5 * chords.median().clamp_min(1e-6)
+    """Keep what lies within 2.5 medians (99.9 % of Gaussian errors), the median taken over poses that are not wrong."""
+    plausible = chords[chords <= _LARGE_CHORD]
+    scale = (plausible if len(plausible) else chords).median()
+    return chords <= 2.5 * scale.clamp_min(1e-6)
 
 
 def _remove_translation(R: Tensor, shifts: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:

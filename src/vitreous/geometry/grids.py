@@ -7,6 +7,7 @@ from torch import Tensor
 
 from vitreous.errors import ConfigError
 from vitreous.geometry.rotations import rotation_from_euler, rotation_from_vector
+from vitreous.geometry.symmetry import PointGroup
 from vitreous.typing import Bool, Float, Int, Rotations
 
 _GENERIC_DIRECTION = (0.83, 0.21, 0.52)
@@ -30,11 +31,11 @@ def healpix_directions(nside: int) -> tuple[Float[Tensor, " pixels"], Float[Tens
     first = torch.where(staggered, 0.5, 0.0).double()
     start = torch.cumsum(count, 0) - count
     in_ring = torch.arange(12 * nside**2) - start.repeat_interleave(count)
-    step = (2 * math.pi / count).repeat_interleave(count)
+    step = (2 * math.pi / count.double()).repeat_interleave(count)
     return torch.acos(z).repeat_interleave(count), (in_ring + first.repeat_interleave(count)) * step
 
 
-def so3_grid(nside: int, n_inplane: int, asymmetric_unit_of: Rotations | None = None) -> Rotations:
+def so3_grid(nside: int, n_inplane: int, asymmetric_unit_of: PointGroup | None = None) -> Rotations:
     """Rotations spread uniformly over SO(3): HEALPix viewing directions times in-plane angles.
 
     Parameters
@@ -67,7 +68,7 @@ def so3_grid(nside: int, n_inplane: int, asymmetric_unit_of: Rotations | None = 
     return rotation_from_euler(torch.rad2deg(angles)).float()
 
 
-def so3_grid_for_spacing(spacing_deg: float, asymmetric_unit_of: Rotations | None = None) -> Rotations:
+def so3_grid_for_spacing(spacing_deg: float, asymmetric_unit_of: PointGroup | None = None) -> Rotations:
     """:func:`so3_grid` whose directions and in-plane angles lie at most about ``spacing_deg`` apart."""
     _require(0 < spacing_deg <= 180, "the spacing of a grid of rotations is not in (0, 180] degrees", spacing_deg)
     nside = math.ceil(math.degrees(math.sqrt(math.pi / 3)) / spacing_deg)
@@ -109,7 +110,7 @@ def rotations_around(
     return finer.reshape(-1, 3, 3), parents
 
 
-def in_asymmetric_unit(directions: Float[Tensor, "n 3"], group: Rotations) -> Bool[Tensor, " n"]:
+def in_asymmetric_unit(directions: Float[Tensor, "n 3"], group: PointGroup) -> Bool[Tensor, " n"]:
     """Tell which viewing directions (unit vectors in the particle's frame) lie in the asymmetric unit of a group.
 
     The unit is the Dirichlet cell of one generic direction: convex, its mates tile the sphere.
@@ -129,6 +130,6 @@ def _unit_vectors(theta: Tensor, phi: Tensor) -> Tensor:
     return torch.stack([theta.sin() * phi.cos(), theta.sin() * phi.sin(), theta.cos()], -1)
 
 
-def _require(holds: bool, what: str, found: float) -> None:  # noqa: FBT001
+def _require(holds: bool, what: str, found: object) -> None:  # noqa: FBT001
     if not holds:
         raise ConfigError(what, found=found, remedy="Give a value in range")

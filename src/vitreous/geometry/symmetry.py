@@ -25,11 +25,14 @@ from vitreous.typing import Float, Rotations
 
 _GOLDEN = (1 + math.sqrt(5)) / 2
 
+PointGroup = Float[Tensor, "g 3 3"]
+"""All rotations of a point group, float64, the identity first."""
+
 Axis = tuple[int, tuple[float, float, float]]
 """Fold and direction of a symmetry axis."""
 
 
-def point_group(name: str) -> Rotations:
+def point_group(name: str) -> PointGroup:
     """All rotations of a point group, ``[g, 3, 3]`` float64, the identity first.
 
     A map has the symmetry if turning it by each of them leaves it as it is; the poses ``R`` and ``R @ g`` then give
@@ -43,7 +46,7 @@ def point_group(name: str) -> Rotations:
     return _cached_group(name.strip().upper()).clone()
 
 
-def nearest_mates(estimates: Rotations, truths: Rotations, group: Rotations) -> Rotations:
+def nearest_mates(estimates: Rotations, truths: Rotations, group: PointGroup) -> Rotations:
     """For each estimate the nearest of the equivalent poses ``truth @ g``."""
     relative = (truths.transpose(-1, -2) @ estimates).flatten(-2)
     best = (relative @ group.to(relative).flatten(-2).T).argmax(-1)
@@ -79,7 +82,7 @@ def _cubic_axes(name: str) -> list[Axis]:
     return [(5, (0.0, 0.0, 1.0)), (2, (-1.0 if name == "I3" else 1.0, 0.0, _GOLDEN))]
 
 
-def _closure(axes: list[Axis]) -> Float[Tensor, "g 3 3"]:
+def _closure(axes: list[Axis]) -> PointGroup:
     """Multiply generators until nothing new comes up."""
     generators = [
         rotation_from_vector(
