@@ -1,1 +1,5 @@
-"""The static report of a run folder."""
+"""The static report of a run, made from its folder."""
+
+from vitreous.report.page import write_report
+
+__all__ = ["write_report"]

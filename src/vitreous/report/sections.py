@@ -1,0 +1,184 @@
+"""The sections of the report, from top to bottom; each is empty where its files are absent."""
+
+import shlex
+from dataclasses import asdict
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+
+from vitreous.data import Volume
+from vitreous.io.maps import read_map
+from vitreous.report import markup
+from vitreous.report.folder import RunFiles
+from vitreous.report.headline import file_size, key_numbers, verdict_of, warnings_of
+from vitreous.report.map_levels import levels_of
+from vitreous.report.particle_charts import (
+    class_chart,
+    defocus_chart,
+    latent_chart,
+    score_charts,
+    shift_chart,
+    view_chart,
+)
+from vitreous.report.pictures import central_slices, projections, thumbnail
+from vitreous.report.progress_charts import progress_charts
+from vitreous.report.resolution_charts import fsc_chart
+from vitreous.runs.manifest import Manifest
+
+_THUMBNAILS = 24
+_IN_HEADLINE = frozenset({"verdict", "warnings", "resolution_A", "seconds", "peak_memory_MB", "particles"})
+_MEANING = {
+    "volume.mrc": "the map",
+    "half1.mrc": "first half-map, neither masked nor sharpened",
+    "half2.mrc": "second half-map",
+    "mask.mrc": "soft mask",
+    "particles.star": "particles with their poses",
+    "fsc.csv": "FSC curves as a table",
+    "fsc.xml": "FSC curve for deposition",
+    "latents.npz": "coordinates of the particles in the latent space",
+    "summary.json": "the result in numbers",
+    "metrics.jsonl": "log of numbers",
+    "manifest.yaml": "what was run, on what, with what",
+    "checkpoint.safetensors": "state to go on from",
+}
+
+
+def headline(files: RunFiles) -> str:
+    """Verdict, numbers and warnings."""
+    verdict = verdict_of(files)
+    tiles = "".join(
+        f"<div><dt>{markup.text(label)}</dt><dd>{markup.text(number)}<small>{markup.text(unit)}</small></dd></div>"
+        for number, unit, label in key_numbers(files)
+    )
+    warned = "".join(f"<li>{markup.text(warning)}</li>" for warning in warnings_of(files))
+    tiled = f'<dl class="tiles">{tiles}</dl>\n' if tiles else ""
+    noted = f'<aside class="warnings" aria-labelledby="w"><h2 id="w">Please note</h2><ul>{warned}</ul></aside>'
+    noted = noted if warned else ""
+    return (
+        f'<p class="verdict"><span class="badge {verdict.tone}">{markup.text(verdict.word)}</span> '
+        f"{markup.text(verdict.sentence)}</p>\n{tiled}{noted}"
+    )
+
+
+def map_section(files: RunFiles) -> str:
+    """Isosurface, slices and projections of ``volume.mrc``."""
+    volume = files.run.map()
+    if volume is None:
+        return ""
+    size = f"{volume.box}³ voxels of {volume.voxel_size_A:.4g} Å"
+    shown = (
+        '<div class="slabs">'
+        + markup.pictures(central_slices(volume), "slices")
+        + markup.pictures(projections(volume), "projections")
+        + f'<p class="note">{size}. Top: slices through the centre; bottom: projections. Bright is dense.</p></div>'
+    )
+    return markup.section("map", "Map", f'<div class="map">{_surface(volume, files.run.map("mask"))}{shown}</div>')
+
+
+def _surface(volume: Volume, mask: Volume | None) -> str:
+    levels = levels_of(volume, mask)
+    if not levels:
+        return ""
+    middle = len(levels) // 2
+    return (
+        '<figure class="card surface"><div id="surface" role="img" aria-label="Isosurface of the map"></div>'
+        f'<script type="application/json" id="levels">{markup.embedded([level.payload() for level in levels])}</script>'
+        f'<div class="control"><label for="level">Density level</label>'
+        f'<input type="range" id="level" min="0" max="{len(levels) - 1}" step="1" value="{middle}">'
+        '<output id="level-text" for="level"></output></div>'
+        "<figcaption>Drag to turn, scroll to zoom. Shown at reduced sampling, without specks; the mass assumes protein "
+        "(1.21 Å³ per dalton).</figcaption></figure>"
+    )
+
+
+def resolution_section(files: RunFiles) -> str:
+    """FSC curves."""
+    return markup.section("resolution", "Resolution", markup.charts([fsc_chart(files.run.curves)]))
+
+
+def particle_section(files: RunFiles) -> str:
+    """Views, shifts, defocus and scores."""
+    stars = files.particles
+    geometry = markup.charts([view_chart(stars), shift_chart(stars)])
+    scores = markup.charts([defocus_chart(stars), *score_charts(stars)])
+    return markup.section("particles", "Particles", geometry, scores, _half_sets(files))
+
+
+def _half_sets(files: RunFiles) -> str:
+    subset = files.particles.get("rlnRandomSubset")
+    if subset is None:
+        return ""
+    first, second = int((subset == 1).sum()), int((subset == 2).sum())
+    return f'<p class="note">Half-sets: {first:,} and {second:,} particles.</p>'
+
+
+def variability_section(files: RunFiles) -> str:
+    """Latents, classes and the maps that belong to them."""
+    drawn = []
+    if files.run.latents is not None:
+        drawn.append(latent_chart(files.run.latents[1].astype(np.float64), files.particles.get("rlnClassNumber")))
+    drawn.append(class_chart(files.particles))
+    maps = files.other_maps()
+    shown = [thumbnail(volume, name) for volume, name in map(_named_map, maps[:_THUMBNAILS])]
+    more = f'<p class="note">{len(maps) - _THUMBNAILS} more maps in the folder.</p>' if len(maps) > _THUMBNAILS else ""
+    return markup.section(
+        "variability", "Classes and motions", markup.charts(drawn), markup.pictures(shown, "thumbnails"), more
+    )
+
+
+def _named_map(path: Path) -> tuple[Volume, str]:
+    return read_map(path), path.stem.replace("_", " ")
+
+
+def progress_section(files: RunFiles) -> str:
+    """Logged numbers."""
+    return markup.section("progress", "Course of the run", markup.charts(progress_charts(files.run.metrics)))
+
+
+def settings_section(files: RunFiles) -> str:
+    """Command line, options, inputs, versions and the other numbers of the summary."""
+    manifest, summary = files.run.manifest, files.run.summary or {}
+    made_with = {
+        "vitreous": manifest.vitreous,
+        "commit": manifest.commit,
+        "seed": manifest.seed,
+        **manifest.versions,
+        **manifest.machine,
+    }
+    blocks = [
+        _command_line(manifest),
+        markup.details("Options", markup.table(manifest.config)),
+        markup.details("Inputs", "".join(markup.table(asdict(file)) for file in manifest.inputs)),
+        markup.details("Further results", markup.table({k: v for k, v in summary.items() if k not in _IN_HEADLINE})),
+        markup.details("Versions and machine", markup.table(made_with)),
+    ]
+    return markup.section("settings", "How it was made", *blocks)
+
+
+def _command_line(manifest: Manifest) -> str:
+    line = shlex.join(map(str, manifest.command))
+    notes = "".join(f"<li>{markup.text(note)}</li>" for note in manifest.notes)
+    return f'<pre class="command"><code>{markup.text(line)}</code></pre>' + (f"<ul>{notes}</ul>" if notes else "")
+
+
+def files_section(files: RunFiles) -> str:
+    """Links to the files of the folder."""
+    found = [p for p in sorted(files.run.path.rglob("*")) if p.is_file() and not _is_hidden(p, files.run.path)]
+    rows = "".join(_file_row(path, files.run.path) for path in found[:200])
+    table = f'<div class="scroll"><table class="files">{rows}</table></div>' if rows else ""
+    return markup.section("files", "Files", table)
+
+
+def _is_hidden(path: Path, folder: Path) -> bool:
+    inside = path.relative_to(folder)
+    return inside.name == "report.html" or any(part.startswith(".") for part in inside.parts)
+
+
+def _file_row(path: Path, folder: Path) -> str:
+    name = path.relative_to(folder).as_posix()
+    meaning = _MEANING.get(name, "map" if path.suffix == ".mrc" else "")
+    return (
+        f'<tr><th scope="row"><a href="./{quote(name)}">{markup.text(name)}</a></th>'
+        f'<td>{meaning}</td><td class="size">{file_size(path.stat().st_size)}</td></tr>'
+    )
