@@ -164,10 +164,11 @@ def check_atoms(atoms: Atoms, path: PathLike) -> None:
         raise InputError("an atom has no finite position", path=path, remedy="Repair or remove that atom")
     if not bool(atoms.occupancy.sum() > 0):
         raise InputError("all occupancies are zero", path=path, remedy="Set the occupancies of the atoms, usually to 1")
-    unknown = [s for s in np.unique(atoms.element) if s == "X" or gemmi.Element(s).c4322 is None]
+    kinds = {str(symbol): gemmi.Element(str(symbol)) for symbol in np.unique(atoms.element)}
+    unknown = [symbol for symbol, kind in kinds.items() if kind.atomic_number == 0 or kind.c4322 is None]
     if unknown:
         raise InputError(
-            f"no electron scattering factor for element {', '.join(map(str, unknown))}",
+            f"no electron scattering factor for element {', '.join(unknown)}",
             path=path,
             remedy="Correct the element column of those atoms",
         )

@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from vitreous.errors import ConfigError, InputError
+from vitreous.simulate.arrays import numbers, read_arrays
 from vitreous.simulate.atoms import Atoms, check_atoms
 from vitreous.simulate.phantom import HINGE_AXIS, HINGE_CHAINS, HINGE_POINT_A, Phantom, turn
 from vitreous.typing import Float, PathLike
@@ -39,6 +39,7 @@ class State:
     coordinates: tuple[float, ...] = ()
 
 
+@runtime_checkable
 class Motion(Protocol):
     """Anything that yields states."""
 
@@ -213,17 +214,9 @@ def read_trajectory(path: PathLike) -> FrameSeries:
     InputError
         If the file is unreadable or an array is missing or of the wrong shape.
     """
-    if not Path(path).is_file():
-        raise InputError("no such trajectory file", path=path, remedy="Check the path")
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays: dict[str, NDArray[Any]] = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(
-            "cannot be read as a trajectory", found=str(error), path=path, remedy="Give a NumPy .npz without pickles"
-        ) from error
+    arrays = read_arrays(path, "trajectory")
     xyz, element = arrays.get("xyz"), arrays.get("element")
-    if xyz is None or element is None or xyz.ndim != 3 or xyz.shape[1:] != (len(element), 3) or xyz.size == 0:
+    if xyz is None or element is None or not _fit_together(xyz, element):
         raise InputError(
             "is not a trajectory",
             expected="xyz [frames, atoms, 3] and element [atoms]",
@@ -234,13 +227,21 @@ def read_trajectory(path: PathLike) -> FrameSeries:
     if not np.isfinite(xyz).all():
         raise InputError("a frame holds positions that are not finite", path=path, remedy="Leave that frame out")
     n = len(element)
+    chain = arrays.get("chain", np.full(n, "A"))
+    if chain.shape != (n,):
+        raise InputError("chain cannot be used", expected=f"{n} names", path=path, remedy="Correct that array")
     frames = torch.from_numpy(xyz.astype(np.float64))
     atoms = Atoms(
         element=element.astype(str),
         xyz_A=frames[0],
-        b_A2=torch.from_numpy(arrays.get("b_A2", np.full(n, _DEFAULT_B_A2)).astype(np.float64)),
-        occupancy=torch.from_numpy(arrays.get("occupancy", np.ones(n)).astype(np.float64)),
-        chain=arrays.get("chain", np.full(n, "A")).astype(str),
+        b_A2=torch.from_numpy(numbers(arrays, "b_A2", n, path, _DEFAULT_B_A2)),
+        occupancy=torch.from_numpy(numbers(arrays, "occupancy", n, path, 1.0)),
+        chain=chain.astype(str),
     )
     check_atoms(atoms, path)
     return FrameSeries(atoms, frames)
+
+
+def _fit_together(xyz: NDArray[Any], element: NDArray[Any]) -> bool:
+    is_list = element.ndim == 1 and element.dtype.kind in "US"
+    return is_list and xyz.dtype.kind in "iuf" and xyz.size > 0 and xyz.shape[1:] == (len(element), 3)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from vitreous.data import Optics
 from vitreous.errors import InputError
 from vitreous.io.relion import read_relion
+from vitreous.simulate.arrays import numbers, read_arrays
 from vitreous.simulate.config import SimulationConfig
 from vitreous.simulate.streams import named_stream
 from vitreous.typing import Float, PathLike, Tensor
@@ -72,45 +73,25 @@ def read_ctf_table(path: PathLike) -> Optics:
     InputError
         If the file cannot be read or a parameter is missing or impossible.
     """
-    if not Path(path).is_file():
-        raise InputError(
-            "no such CTF file", path=path, remedy="Give --ctf random, none, or the path of a STAR or .npz file"
-        )
     if Path(path).suffix == ".star":
         optics = read_relion(path).optics
         if optics is None:
             raise InputError("the STAR file holds no CTF parameters", path=path, remedy="Give one with rlnDefocusU")
         return optics
-    return _from_arrays(_read_npz(path), path)
-
-
-def _read_npz(path: PathLike) -> dict[str, NDArray[Any]]:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, AttributeError) as error:
-        raise InputError(
-            "cannot be read as a table of CTF parameters", path=path, remedy="Give a STAR file or a NumPy .npz"
-        ) from error
+    return _from_arrays(read_arrays(path, "CTF"), path)
 
 
 def _from_arrays(arrays: dict[str, NDArray[Any]], path: PathLike) -> Optics:
-    missing = [key for key in _NPZ_KEYS.values() if key not in arrays]
-    if missing:
+    n = arrays["dfu_A"].size if "dfu_A" in arrays else 0
+    columns = {name: numbers(arrays, key, n, path) for name, key in _NPZ_KEYS.items()}
+    columns |= {"phase_shift_deg": numbers(arrays, "phase_deg", n, path, 0.0)}
+    if n == 0 or (columns["voltage_kV"] <= 0).any() or (np.abs(columns["amplitude_contrast"]) > 1).any():
         raise InputError(
-            f"lacks {', '.join(missing)}", expected=", ".join(_NPZ_KEYS.values()), path=path, remedy="Add these arrays"
+            "holds impossible CTF parameters",
+            expected="a positive voltage and an amplitude contrast within -1 to 1 in every row",
+            path=path,
+            remedy="Remove rows that are no real CTFs",
         )
-    phase = arrays.get("phase_deg", np.zeros_like(arrays["dfu_A"], dtype=np.float64))
-    columns = {name: np.asarray(arrays[key], np.float64) for name, key in _NPZ_KEYS.items()}
-    columns |= {"phase_shift_deg": np.asarray(phase, np.float64)}
-    shapes = {column.shape for column in columns.values()}
-    if len(shapes) != 1 or len(next(iter(shapes))) != 1 or columns["voltage_kV"].size == 0:
-        raise InputError(
-            "arrays differ in length or are not lists", found=shapes, path=path, remedy="Give one number per particle"
-        )
-    credible = all(np.isfinite(column).all() for column in columns.values()) and (columns["voltage_kV"] > 0).all()
-    if not credible or (np.abs(columns["amplitude_contrast"]) > 1).any():
-        raise InputError("holds impossible CTF parameters", path=path, remedy="Remove rows that are not real CTFs")
     constants = np.stack([columns[name] for name in ("voltage_kV", "cs_mm", "amplitude_contrast")], 1)
     kinds, group = np.unique(constants, axis=0, return_inverse=True)
     return Optics(
