@@ -109,23 +109,26 @@ def _add_ctf(columns: Columns, particles: Particles) -> None:
 
 
 def _add_poses(columns: Columns, particles: Particles, poses: Poses | None) -> None:
-    """Add pose columns; columns that say the same already stay digit for digit."""
+    """Add pose columns; those that say the same already stay digit for digit."""
     chosen = particles.poses if poses is None else poses
-    if chosen is None or _states_poses(columns, chosen, particles.ids):
+    if chosen is None:
         return
     for label in ORIGINS_PX:
         columns.pop(label, None)
-    angles = euler_from_rotation(chosen.rotations.detach().cpu().to(torch.float64)).numpy()
-    origins = 0.0 - chosen.shifts_A.detach().cpu().to(torch.float64).numpy()
-    columns |= {label: np.round(angles[:, axis], 6) for axis, label in enumerate(ANGLES)}
-    columns |= {label: np.round(origins[:, axis], 6) for axis, label in enumerate(ORIGINS_A)}
+    given = _given_poses(columns, particles.ids)
+    if given is None or not _same(given.rotations, chosen.rotations):
+        angles = euler_from_rotation(chosen.rotations.detach().cpu().to(torch.float64)).numpy()
+        columns |= {label: np.round(angles[:, axis], 6) for axis, label in enumerate(ANGLES)}
+    if given is None or not _same(given.shifts_A, chosen.shifts_A) or any(label not in columns for label in ORIGINS_A):
+        origins = 0.0 - chosen.shifts_A.detach().cpu().to(torch.float64).numpy()
+        columns |= {label: np.round(origins[:, axis], 6) for axis, label in enumerate(ORIGINS_A)}
 
 
-def _states_poses(columns: Columns, poses: Poses, ids: NDArray[Any]) -> bool:
-    if any(label not in columns or columns[label].dtype.kind not in "iuf" for label in (*ANGLES, *ORIGINS_A)):
-        return False
-    given = relion_poses(NamedColumns(Path(), columns, ids), pixel_size_A=None)
-    return given is not None and all(
-        torch.equal(one, other.detach().cpu().to(one.dtype))
-        for one, other in ((given.rotations, poses.rotations), (given.shifts_A, poses.shifts_A))
-    )
+def _given_poses(columns: Columns, ids: NDArray[Any]) -> Poses | None:
+    if any(columns[label].dtype.kind not in "iuf" for label in (*ANGLES, *ORIGINS_A) if label in columns):
+        return None
+    return relion_poses(NamedColumns(Path(), columns, ids), pixel_size_A=None)
+
+
+def _same(given: Tensor, chosen: Tensor) -> bool:
+    return torch.equal(given, chosen.detach().cpu().to(given.dtype))
