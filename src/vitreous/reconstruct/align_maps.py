@@ -20,7 +20,7 @@ from vitreous.typing import Float, Map, Rotations
 _COARSE_RADIUS = 6
 _COARSE_SPACING_DEG = 11.0
 _COARSE_BOX = 16
-_CANDIDATES = 12
+_CANDIDATES = 8
 _FINALISTS = 3
 _WORKING_BOX = 96
 
@@ -267,7 +267,7 @@ class _Band:
             (slope,) = torch.autograd.grad(out, x)
             return out.item(), slope.double().numpy()
 
-        end = minimize(loss, np.zeros(6), jac=True, method="L-BFGS-B", options={"maxfun": 30, "ftol": 1e-7})
+        end = minimize(loss, np.zeros(6), jac=True, method="L-BFGS-B", options={"maxfun": 25, "ftol": 1e-6})
         with torch.no_grad():
             rotation, shift = moved(torch.tensor(end.x, dtype=torch.float32))
             return _Fit(rotation, shift, float(self.curve(rotation, shift)[1:].mean()))
