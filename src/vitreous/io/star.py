@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from vitreous.errors import InputError
 from vitreous.io.access import reading
-from vitreous.io.star_rows import parse_rows
+from vitreous.io.star_rows import RowText, parse_rows
 from vitreous.typing import PathLike
 
 _BLOCK = re.compile(rb"data_(\S*)[ \t]*(?:#.*)?$", re.MULTILINE)
@@ -59,7 +59,9 @@ def read_star(path: PathLike) -> dict[str, StarTable]:
     with reading(path) as file_path:
         text = file_path.read_bytes()
     _require_text(text, file_path)
-    text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n").removeprefix(b"\xef\xbb\xbf")
+    if b"\r" in text:
+        text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    text = text.removeprefix(b"\xef\xbb\xbf")
     starts = list(_lines_that_begin_with(b"data_", _BLOCK, text, 0, len(text)))
     if not starts:
         raise InputError(
@@ -111,8 +113,7 @@ def _read_block(text: bytes, start: int, end: int, path: Path) -> StarTable:
         raise InputError(
             f"column _{duplicates[0]} occurs twice in one table", remedy="Remove one of the two columns", path=path
         )
-    first_line = text.count(b"\n", 0, body) + 1
-    columns, notes = parse_rows(text[body:end], labels, first_line=first_line, path=path)
+    columns, notes = parse_rows(RowText(text, body, end, path), labels)
     return StarTable(columns, notes)
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,41 @@ _TOKEN = re.compile(rb"\"[^\"]*\"(?=\s|$)|'[^']*'(?=\s|$)|\S+")
 _QUOTES_THAT_NEED_CARE = re.compile(rb"(?:^|\s)'|\S\"\S")
 
 
-def parse_rows(body: bytes, labels: Sequence[str], *, first_line: int, path: Path) -> tuple[Columns, list[str]]:
+@dataclass(frozen=True)
+class RowText:
+    """Where the rows of a loop are: ``text[start:end]`` of the file at ``path`` (not cut out, it may be large)."""
+
+    text: bytes
+    start: int
+    end: int
+    path: Path
+    lines_before: int = 0
+
+    def __contains__(self, part: bytes) -> bool:
+        return self.text.find(part, self.start, self.end) >= 0
+
+    @property
+    def first_line(self) -> int:
+        """Number of the first line of the rows, from 1."""
+        return self.lines_before + self.text.count(b"\n", 0, self.start) + 1
+
+    def without_comments(self) -> "RowText":
+        """Return the rows without what stands behind a ``#`` that begins a word; lines keep their numbers."""
+        if b"#" not in self:
+            return self
+        text = _COMMENT.sub(b"", self.text[self.start : self.end])
+        return RowText(text, 0, len(text), self.path, self.first_line - 1)
+
+    def opened(self) -> BytesIO:
+        """Return a file of the rows; rows at the end of the file, as they mostly are, are not copied."""
+        if self.end < len(self.text):
+            return BytesIO(self.text[self.start : self.end])
+        file = BytesIO(self.text)
+        file.seek(self.start)
+        return file
+
+
+def parse_rows(rows: RowText, labels: Sequence[str]) -> tuple[Columns, list[str]]:
     """Split rows into typed columns.
 
     Returns the columns, and notes on stray lines: lines with too few fields and without an image name, which some
@@ -32,35 +67,37 @@ def parse_rows(body: bytes, labels: Sequence[str], *, first_line: int, path: Pat
         Where a row has too many or too few fields; the message names its line.
     """
     if not labels:
-        raise InputError("a loop without column labels", remedy="Write the STAR file again", path=path)
-    text = _COMMENT.sub(b"", body) if b"#" in body else body
-    if _NOT_BLANK.search(text) is None:
+        raise InputError("a loop without column labels", remedy="Write the STAR file again", path=rows.path)
+    rows = rows.without_comments()
+    if _NOT_BLANK.search(rows.text, rows.start, rows.end) is None:
         return {label: np.empty(0) for label in labels}, []
-    frame = None if _has_odd_quotes(text) else _parse_fast(text, labels)
+    frame = None if _has_odd_quotes(rows) else _parse_fast(rows.opened(), labels)
     notes: list[str] = []
     if frame is None:
-        rows, notes = _regular_rows(text, len(labels), first_line, path)
-        if not rows:
+        regular, notes = _regular_rows(rows, len(labels))
+        if not regular:
             return {label: np.empty(0) for label in labels}, notes
-        frame = _parse_fast(b"\n".join(rows), labels)
+        frame = _parse_fast(BytesIO(b"\n".join(regular)), labels, is_regular=True)
     if frame is None:
         raise InputError(
-            "a table whose rows cannot be split into fields", remedy="Write the STAR file again", path=path
+            "a table whose rows cannot be split into fields", remedy="Write the STAR file again", path=rows.path
         )
     return {label: _as_array(frame[index]) for index, label in enumerate(labels)}, notes
 
 
-def _has_odd_quotes(text: bytes) -> bool:
+def _has_odd_quotes(rows: RowText) -> bool:
     """Tell whether there are quotes that the C parser takes otherwise than STAR does."""
-    return (b'"' in text or b"'" in text) and _QUOTES_THAT_NEED_CARE.search(text) is not None
+    if b'"' not in rows and b"'" not in rows:
+        return False
+    return _QUOTES_THAT_NEED_CARE.search(rows.text, rows.start, rows.end) is not None
 
 
-def _parse_fast(text: bytes, labels: Sequence[str]) -> pd.DataFrame | None:
+def _parse_fast(file: BytesIO, labels: Sequence[str], *, is_regular: bool = False) -> pd.DataFrame | None:
     """Parse regular rows; None where a row has another number of fields than there are labels."""
     named = {index: object for index, label in enumerate(labels) if "Name" in label}
     try:
         frame = pd.read_csv(
-            BytesIO(text),
+            file,
             sep=r"\s+",
             header=None,
             engine="c",
@@ -73,34 +110,35 @@ def _parse_fast(text: bytes, labels: Sequence[str]) -> pd.DataFrame | None:
         return None
     if frame.shape[1] != len(labels):
         return None
-    # The C parser pads a short row silently; its last field is then empty (or NaN) and nothing else is.
+    # The C parser pads a short row silently: its last field is then empty, as no field in STAR is without quotes.
     last = frame.iloc[:, -1]
-    short = bool((last == "").any()) if last.dtype.kind not in "iufb" else bool(last.isna().any())
-    return None if short and b'""' not in text else frame
+    is_padded = (last == "").any() if last.dtype.kind not in "iuf" else last.isna().any()
+    return None if is_padded and not is_regular else frame
 
 
-def _regular_rows(text: bytes, n_columns: int, first_line: int, path: Path) -> tuple[list[bytes], list[str]]:
-    rows: list[bytes] = []
+def _regular_rows(rows: RowText, n_columns: int) -> tuple[list[bytes], list[str]]:
+    """Bring rows into the form that the C parser knows, line by line."""
+    regular: list[bytes] = []
     stray: list[int] = []
-    for offset, line in enumerate(text.split(b"\n")):
+    for number, line in enumerate(rows.text[rows.start : rows.end].split(b"\n"), rows.first_line):
         tokens = _TOKEN.findall(line)
         if not tokens:
             continue
         if len(tokens) == n_columns:
-            rows.append(b" ".join(map(_double_quoted, tokens)))
+            regular.append(b" ".join(map(_double_quoted, tokens)))
         elif len(tokens) < n_columns and b"@" not in line:
-            stray.append(first_line + offset)
+            stray.append(number)
         else:
             raise InputError(
-                f"line {first_line + offset}: a row that does not fit the column labels",
+                f"line {number}: a row that does not fit the column labels",
                 expected=f"{n_columns} fields",
                 found=len(tokens),
                 remedy="Correct the row, or write the STAR file again",
-                path=path,
+                path=rows.path,
             )
     if not stray:
-        return rows, []
-    return rows, [f"ignored {len(stray)} stray line(s) without an image name in {path}, first: line {stray[0]}"]
+        return regular, []
+    return regular, [f"ignored {len(stray)} stray line(s) without an image name in {rows.path}, first: line {stray[0]}"]
 
 
 def _double_quoted(token: bytes) -> bytes:
