@@ -51,7 +51,7 @@ def test_malformed_companions(tmp_path, capsys, monkeypatch, build):
     [
         (["--symetry", "C2"], "Did you mean --symmetry?"),
         (["--symmetry", "C0"], "C0"),
-        (["--symmetry", "banana"], "banana"),
+        (["--symmetry", "banana"], "BANANA"),
         (["--device", "tpu"], "--device"),
         (["--device", "cuda:99"], "GPU|CUDA"),
         (["--precision", "16-mixed"], "--precision"),

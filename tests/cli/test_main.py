@@ -14,7 +14,9 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 from vitreous.cli import registry
 from vitreous.cli.main import main
 from vitreous.cli.options import Basic, Common
+from vitreous.cli.parsing import with_units
 from vitreous.errors import ConfigError, InputError
+from vitreous.methods.registry import METHODS, get
 
 
 @dataclass(frozen=True)
@@ -206,6 +208,24 @@ def test_missing_config_file(probe, capsys, tmp_path):
     code, line = fails(capsys, "probe", "--config", str(tmp_path / "none.yaml"))
     assert code == 2
     assert "none.yaml" in line
+
+
+def test_unit_of_a_flag_may_be_left_out():
+    from vitreous.cli.abinitio import AbInitio
+
+    words = ["a.star", "--diameter", "120", "--diameter-a=120", "--pixel-size=2", "--symetry", "C2", "-o", "x"]
+    expected = ["a.star", "--diameter-A", "120", "--diameter-A=120", "--pixel-size-A=2", "--symetry", "C2", "-o", "x"]
+    assert with_units(words, AbInitio) == expected
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_loads(name):
+    assert callable(get(name)().run)
+
+
+def test_unknown_method_is_a_config_error():
+    with pytest.raises(ConfigError, match="Did you mean search"):
+        get("serach")
 
 
 def test_light_commands_have_no_machine_options():

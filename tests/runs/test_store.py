@@ -2,6 +2,7 @@
 
 import json
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 
@@ -66,6 +67,19 @@ def test_earlier_run_is_replaced_only_on_request_and_foreign_files_stay(tmp_path
     assert folder.is_finished
     RunFolder.create(folder.path, manifest, overwrite=True)
     assert names(folder.path) == ["manifest.yaml", "notes.txt"]
+
+
+def test_overwriting_never_destroys_inputs_or_other_work(tmp_path, manifest):
+    folder = RunFolder.create(tmp_path / "run", manifest)
+    star = folder.path / "particles.star"
+    star.write_text("data_")
+    with pytest.raises(ConfigError, match=r"holds an input, particles.star"):
+        RunFolder.create(folder.path, replace(manifest, inputs=(fingerprint(star),)), overwrite=True)
+    with pytest.raises(ConfigError, match="a run of vitreous probe"):
+        RunFolder.create(folder.path, replace(manifest, name="other"), overwrite=True)
+    assert star.read_text() == "data_"
+    RunFolder.create(folder.path, manifest, overwrite=True)
+    assert not star.exists()
 
 
 def test_file_in_the_way(tmp_path, manifest):

@@ -132,6 +132,7 @@ def test_wrong_options_are_named(wrong):
         TrainConfig(**wrong)
 
 
+@pytest.mark.slow
 def test_two_processes_learn_what_one_learns():
     config = TrainConfig(steps=5, log_every=5)
     one = fit(Line(), config)

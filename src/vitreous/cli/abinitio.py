@@ -15,8 +15,8 @@ from vitreous.io.maps import read_map
 from vitreous.methods.registry import get
 from vitreous.methods.search.config import SearchConfig
 
-_SECONDS_PER_PIXEL = 8e-6
-"""Time on one core per pixel of the stack, measured with 64 px images."""
+_START_SECONDS, _SECONDS_PER_PIXEL = 60.0, 8e-6
+"""Rough time on one core: of the stochastic start, whatever the stack is, and per pixel of the stack after it."""
 
 _CACHE_BYTES = 4e9
 
@@ -61,4 +61,4 @@ def estimate(particles: Particles) -> Estimate:
     coefficients = 12 * len(particles) * 0.39 * particles.box**2  # a half disc, complex64 and float32
     grids = 6 * 12 * (2 * particles.box) ** 3 / 2
     pixels = len(particles) * particles.box**2
-    return Estimate(min(coefficients, _CACHE_BYTES) + grids + 8e8, _SECONDS_PER_PIXEL * pixels)
+    return Estimate(min(coefficients, _CACHE_BYTES) + grids + 8e8, _START_SECONDS + _SECONDS_PER_PIXEL * pixels)

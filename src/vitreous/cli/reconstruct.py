@@ -14,7 +14,7 @@ from vitreous.io.maps import read_map
 from vitreous.reconstruct.known_poses import ReconstructConfig, reconstruct_halves
 
 _SECONDS_PER_PIXEL = 1.2e-7
-"""Time on one core to read, transform and insert a pixel, measured on a 2.6 GHz server core."""
+"""Rough time on one core to read, transform and insert a pixel."""
 
 
 @dataclass(frozen=True)

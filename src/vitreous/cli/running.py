@@ -132,8 +132,11 @@ def open_folder(context: RunContext, output: Path, particles: Particles, inputs:
         refuse_other_run(
             identity_of(earlier.config, earlier.inputs), identity_of(manifest.config, manifest.inputs), output
         )
-        return RunFolder.resume(output)
-    return RunFolder.create(output, manifest, overwrite=context.common.overwrite)
+        folder = RunFolder.resume(output)
+    else:
+        folder = RunFolder.create(output, manifest, overwrite=context.common.overwrite)
+    folder.started = context.started
+    return folder
 
 
 def finish(context: RunContext, folder: RunFolder, result: Result, particles: Particles) -> None:

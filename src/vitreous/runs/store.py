@@ -56,11 +56,14 @@ class RunFolder:
         Raises
         ------
         ConfigError
-            Where the path is a file, a folder that vitreous did not make, or one that it made, without ``overwrite``.
+            Where the path is a file, a folder that vitreous did not make, or one that it made, without ``overwrite``;
+            and where overwriting would remove an input of this run or what another command left.
         ResourceError
             Where the system refuses to write.
         """
         refuse_unusable(path, overwrite=overwrite)
+        replaced = [old for pattern in WRITTEN for old in path.glob(pattern)]
+        _refuse_loss(path, replaced, manifest)
         made = next((p for p in [*reversed(path.parents), path] if not p.exists()), None)
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -68,9 +71,8 @@ class RunFolder:
             raise write_refused(path, error) from error
         folder = cls(path, is_new=True, made=made)
         try:
-            for pattern in WRITTEN:
-                for old in path.glob(pattern):
-                    _remove(old)
+            for old in replaced:
+                _remove(old)
             manifest.write(path)
         except BaseException:
             folder.discard()
@@ -190,6 +192,16 @@ def is_run_folder(path: Path) -> bool:
     except InputError:
         return False
     return True
+
+
+def _refuse_loss(path: Path, replaced: Sequence[Path], manifest: Manifest) -> None:
+    """Raise ConfigError where replacing files would destroy what this run reads, or another command's work."""
+    inputs = {Path(file.path) for file in manifest.inputs}
+    lost = [old for old in replaced if old.absolute() in inputs]
+    earlier = Manifest.read(path).name if (path / MANIFEST).exists() else manifest.name
+    if lost or earlier != manifest.name:
+        what = f"an input, {lost[0].name}" if lost else f"a run of vitreous {earlier}"
+        raise ConfigError(f"the output folder holds {what}", remedy="Choose another -o", path=path)
 
 
 def _remove(path: Path) -> None:

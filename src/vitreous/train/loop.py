@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from safetensors.torch import load, save
 from torch import Tensor
 
 from vitreous.errors import ConvergenceError
@@ -37,11 +38,12 @@ def fit(
         strategy="ddp_spawn" if hardware.devices > 1 else "auto",
     )
     train = partial(_train, task=task, config=config, callbacks=callbacks or Callbacks())
-    return Trained(*fabric.launch(train))
+    parameters, averaged, step, stopped = fabric.launch(train)
+    return Trained(load(parameters), None if averaged is None else load(averaged), step, stopped)
 
 
 def _train(fabric: Fabric, task: Task, config: TrainConfig, callbacks: Callbacks) -> tuple[Any, ...]:
-    """Return the fields of :class:`Trained`: Fabric carries tuples, not frozen dataclasses, between processes."""
+    """Return the fields of :class:`Trained`, tensors as bytes: shared memory ends with the process that made it."""
     started = time.monotonic()
     state = _start(fabric, task, config, callbacks)
     rank = Rank(fabric.global_rank, fabric.world_size)
@@ -66,9 +68,12 @@ def _train(fabric: Fabric, task: Task, config: TrainConfig, callbacks: Callbacks
                 stopped = "minutes"
                 break
     _save(fabric, state, callbacks)
-    parameters = {name: value.detach().cpu() for name, value in state.module.state_dict().items()}
-    average = None if state.average is None else {name: value.cpu() for name, value in state.average.items()}
-    return parameters, average, state.step, stopped
+    average = None if state.average is None else _as_bytes(state.average)
+    return _as_bytes(state.module.state_dict()), average, state.step, stopped
+
+
+def _as_bytes(tensors: Mapping[str, Tensor]) -> bytes:
+    return save({name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()})
 
 
 def _start(fabric: Fabric, task: Task, config: TrainConfig, callbacks: Callbacks) -> TrainState:
