@@ -53,6 +53,13 @@ class Atoms:
         """Return the same atoms at other positions."""
         return replace(self, xyz_A=xyz_A.double())
 
+    def select(self, chosen: Bool[Tensor, " n"]) -> "Atoms":
+        """Return the atoms where ``chosen`` is true."""
+        rows = chosen.numpy()
+        return Atoms(
+            self.element[rows], self.xyz_A[chosen], self.b_A2[chosen], self.occupancy[chosen], self.chain[rows]
+        )
+
     def in_chains(self, names: tuple[str, ...]) -> Bool[Tensor, " n"]:
         """Tell which atoms belong to the chains ``names``."""
         return torch.from_numpy(np.isin(self.chain, names))

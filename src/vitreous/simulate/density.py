@@ -9,6 +9,7 @@ exponentials in ``s²/4``. Their number depends on the range of B and on the res
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import gemmi
 import numpy as np
@@ -90,6 +91,7 @@ def radial_factors(atoms: Atoms, u_per_A2: Float[Tensor, " m"], extra_b_A2: floa
     return torch.stack([(a * torch.exp(-b * u)).sum(1) for u in u_per_A2], 1)
 
 
+@lru_cache(maxsize=8)
 def _expansion(b_max_A2: float, u_max: float) -> tuple[Float[Tensor, " m"], Float[Tensor, "m table"]]:
     """Nodes ``u_j`` and functions ``L_j`` with ``exp(−b u) = Σ_j exp(−b u_j) L_j(u)`` for all b up to ``b_max_A2``.
 
