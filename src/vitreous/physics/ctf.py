@@ -14,8 +14,9 @@ from vitreous.data import Optics
 from vitreous.fourier.frequencies import half_plane_indices
 from vitreous.typing import Float
 
-_REST_ENERGY_FACTOR = 0.97845e-6  # e / (2 m c²) in 1/V
-_WAVELENGTH_FACTOR = 12.2643  # h / √(2 m e) in Å·√V
+# RELION's digits, with which published defoci were fitted: 6e-6 above CODATA's wavelength, a milliradian at 3 Å.
+_REST_ENERGY_FACTOR = 0.978466e-6  # e / (2 m c²) in 1/V
+_WAVELENGTH_FACTOR = 12.2643247  # h / √(2 m e) in Å·√V
 
 
 def electron_wavelength_A(voltage_kV: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
@@ -64,4 +65,4 @@ def ctf_half_plane(optics: Optics, box: int, pixel_size_A: float) -> Float[Tenso
     """CTF on the half plane of :func:`vitreous.fourier.transform.rfft2_centred`."""
     kx, ky = half_plane_indices(box, optics.voltage_kV.device)
     scale = 1 / (box * pixel_size_A)
-    return evaluate_ctf(optics, kx * scale, ky * scale)
+    return evaluate_ctf(optics, kx.double() * scale, ky.double() * scale)

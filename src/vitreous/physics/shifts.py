@@ -24,9 +24,15 @@ def half_plane_phases(shifts_px: Shifts, box: int) -> Complex[Tensor, "n y half_
     boxes = shifts_px / box
     phase_x, phase_y = _axis_phases(boxes[:, 0], kx[0]), _axis_phases(boxes[:, 1], ky[:, 0])
     if box % 2 == 0:
-        phase_x[:, -1] = phase_x[:, -1].real + 0j
-        phase_y[:, box // 2] = phase_y[:, box // 2].real + 0j
+        phase_x, phase_y = _real_at(phase_x, box // 2), _real_at(phase_y, box // 2)
     return phase_y[:, :, None] * phase_x[:, None, :]
+
+
+def _real_at(phases: Tensor, column: int) -> Tensor:
+    """Drop the imaginary part of one column, without editing in place: gradients pass through."""
+    keep = torch.ones(phases.shape[1], dtype=phases.real.dtype, device=phases.device)
+    keep[column] = 0
+    return torch.complex(phases.real, phases.imag * keep)
 
 
 def disc_phases(shifts_px: Shifts, disc: Disc, count: int | None = None) -> Complex[Tensor, "n k"]:

@@ -33,6 +33,14 @@ def _half_grid(padded: Complex[Tensor, "z y half_x"]) -> Complex[Tensor, "g g h"
     return padded[order][:, order]
 
 
+def _padded_size(box: int, padding: int) -> int:
+    """Side of the padded box; even, so that the cell beyond the outermost sample ends on the grid."""
+    if padding * box % 2:
+        message = f"padding must be even for a box of {box}, found {padding}"
+        raise ValueError(message)
+    return padding * box
+
+
 def _as_floats(values: Tensor) -> Any:
     return torch.view_as_real(values.detach().resolve_conj().contiguous()).numpy()
 
@@ -102,10 +110,10 @@ class FourierVolume:
 
     @staticmethod
     def from_map(values: Map, padding: int = PADDING) -> "FourierVolume":
-        """Transform a map ``[z, y, x]``; differentiable."""
+        """Transform a map ``[z, y, x]``; differentiable. An odd box takes an even padding only."""
         box = values.shape[-1]
         window = gridding_window(box, padding, values.device).to(values.dtype)
-        padded = centred_resize(values / window, padding * box, (0, 1, 2))
+        padded = centred_resize(values / window, _padded_size(box, padding), (0, 1, 2))
         return FourierVolume(_half_grid(rfft3_centred(padded)), box, padding)
 
     def disc(self, max_radius: float | None = None) -> Disc:
@@ -142,7 +150,7 @@ class SliceAccumulator:
         self, box: int, padding: int = PADDING, *, threads: int = 1, device: torch.device | str = "cpu"
     ) -> None:
         self.box, self.padding = box, padding
-        g = padding * box + (padding * box + 1) % 2
+        g = _padded_size(box, padding) + 1
         native = torch.device(device).type == "cpu"
         self._sums = torch.zeros(threads if native else 1, g, g, g // 2 + 1, 3, device=device)
         self._native = native

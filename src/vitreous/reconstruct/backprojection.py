@@ -36,7 +36,7 @@ def centred_coefficients(images: Images, shifts_px: Float[Tensor, "n 2"], disc: 
 def disc_ctf(optics: Optics, disc: Disc, pixel_size_A: float) -> Float[Tensor, "n k"]:
     """CTF of every particle on a disc."""
     scale = 1 / (disc.box * pixel_size_A)
-    return evaluate_ctf(optics, disc.kx * scale, disc.ky * scale)
+    return evaluate_ctf(optics, disc.kx.double() * scale, disc.ky.double() * scale)
 
 
 def symmetry_copies(rotations: Rotations, group: Rotations) -> Iterator[Rotations]:

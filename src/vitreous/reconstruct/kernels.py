@@ -1,10 +1,12 @@
 """Native CPU kernel of Gauss–Newton pose refinement; :mod:`vitreous.reconstruct.gauss_newton` holds its plain twin."""
 
 import math
+from typing import no_type_check
 
 import numpy as np
 from numba import njit, prange
 
+# Compiled code cannot carry the run-time shape checks of the tests: hence no_type_check.
 _OPTIONS = {"cache": True, "nogil": True, "fastmath": True}
 
 MAX_ROTATION_STEP_RAD = 0.15
@@ -12,7 +14,8 @@ MAX_SHIFT_STEP_PX = 1.0
 
 
 @njit(**_OPTIONS)
-def _phase_tables(shift, step, tables):  # type: ignore[no-untyped-def]
+@no_type_check
+def _phase_tables(shift, step, tables):
     """Fill ``tables [2, 2·h + 1, 2]`` with ``exp(i·step·k·t)`` for both axes, k = −h … h."""
     half = tables.shape[1] // 2
     for axis in range(2):
@@ -23,7 +26,8 @@ def _phase_tables(shift, step, tables):  # type: ignore[no-untyped-def]
 
 
 @njit(**_OPTIONS)
-def _linearise(grid, rotation, k, padding, step, data, tables, jacobian):  # type: ignore[no-untyped-def]
+@no_type_check
+def _linearise(grid, rotation, k, padding, step, data, tables, jacobian):
     """Fill ``jacobian [14, k]`` at one pose and return the cost.
 
     Rows 0–9 are real and imaginary parts of the slice's derivatives by three rotations (about lab x, y, z, applied on
@@ -87,7 +91,8 @@ def _linearise(grid, rotation, k, padding, step, data, tables, jacobian):  # typ
 
 
 @njit(**_OPTIONS)
-def _normal_equations(jacobian, matrix, gradient):  # type: ignore[no-untyped-def]
+@no_type_check
+def _normal_equations(jacobian, matrix, gradient):
     """Contract the rows of :func:`_linearise` into the 5 × 5 Gauss–Newton system."""
     n = jacobian.shape[1]
     for a in range(5):
@@ -106,7 +111,8 @@ def _normal_equations(jacobian, matrix, gradient):  # type: ignore[no-untyped-de
 
 
 @njit(**_OPTIONS)
-def _turned(rotation, w, out):  # type: ignore[no-untyped-def]
+@no_type_check
+def _turned(rotation, w, out):
     """``out = exp([w]×) · rotation`` (Rodrigues)."""
     angle = math.sqrt(w[0] * w[0] + w[1] * w[1] + w[2] * w[2])
     s = math.sin(angle) / angle if angle > 1e-8 else 1.0
@@ -121,7 +127,8 @@ def _turned(rotation, w, out):  # type: ignore[no-untyped-def]
 
 
 @njit(**_OPTIONS)
-def _damped_step(matrix, gradient, damping, out):  # type: ignore[no-untyped-def]
+@no_type_check
+def _damped_step(matrix, gradient, damping, out):
     """Levenberg step, clipped to what a linearisation can be trusted with."""
     system = matrix.copy()
     for a in range(5):
@@ -136,7 +143,8 @@ def _damped_step(matrix, gradient, damping, out):  # type: ignore[no-untyped-def
 
 
 @njit(parallel=True, **_OPTIONS)
-def refine_kernel(grid, rotations, shifts, kx, ky, padding, step, yc, c2, inverse_noise, steps, costs):  # type: ignore[no-untyped-def]
+@no_type_check
+def refine_kernel(grid, rotations, shifts, kx, ky, padding, step, yc, c2, inverse_noise, steps, costs):
     """Levenberg–Marquardt on ``rotations [n, 3, 3]`` and ``shifts [n, 2]`` in place; final costs into ``costs [n]``."""
     half = 0
     for j in range(len(kx)):
