@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.io.samples import BOX, PIXEL_A, N, particles, write_cs_file, write_images, write_star
+from numpy.lib.recfunctions import repack_fields
+from tests.io.samples import BOX, PIXEL_A, N, cs_rows, optics, particles, write_cs_file, write_images, write_star
 
 from vitreous.errors import InputError
 from vitreous.geometry.rotations import random_rotations
@@ -83,6 +84,22 @@ def test_poses_of_a_star_for_a_cs(tmp_path: Path) -> None:
     joined = open_particles(path, poses=other).poses
     assert joined is not None
     torch.testing.assert_close(joined.shifts_A[3], torch.tensor([-3.75, 2.25]))
+
+
+def test_poses_of_a_cs_without_images_are_joined_on_uid(tmp_path: Path) -> None:
+    rows = cs_rows()
+    own = [name for name in rows.dtype.names or () if name == "uid" or name.startswith("alignments3D")]
+    shuffled = write_cs_file(tmp_path / "alignments.cs", repack_fields(rows[own][ORDER]))
+    joined = open_particles(write_cs_file(tmp_path / "p.cs"), poses=shuffled).poses
+    reference = open_particles(tmp_path / "p.cs").poses
+    assert joined is not None
+    assert reference is not None
+    torch.testing.assert_close(joined.shifts_A, reference.shifts_A)
+
+
+def test_optics_that_are_not_modelled_do_not_matter_for_poses(tmp_path: Path) -> None:
+    other = write_star(tmp_path / "poses.star", _shuffled(), optics(rlnBeamTiltX=[0.4]))
+    assert open_particles(_bare_star(tmp_path / "bare.star"), poses=other).poses is not None
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))

@@ -47,7 +47,8 @@ def star(tmp_path: Path) -> Path:
 
 
 def test_star_handler_counts_every_particle(star: Path) -> None:
-    write_relion_star(star.parent / "ours.star", open_particles(star, contrast="bright"))
+    opened = open_particles(star, contrast="bright")
+    write_relion_star(star.parent / "ours.star", opened, extra_columns={"vitreousEffectivePoses": np.arange(24.0)})
     _relion("relion_star_handler", "--i", "ours.star", "--o", "out.star", folder=star.parent)
     out = open_particles(star.parent / "out.star", contrast="bright")
     assert out.ids.tolist() == open_particles(star, contrast="bright").ids.tolist()

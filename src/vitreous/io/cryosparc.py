@@ -56,6 +56,20 @@ def read_cryosparc(
     )
 
 
+def read_cryosparc_poses(path: Path, pixel_size_A: float | None, *, by_uid: bool) -> Listing:
+    """Read poses only; joined ``by_uid`` the file need not say where the images are."""
+    fields = read_fields(path)
+    if by_uid and "blob/path" not in fields:
+        uids = _uids(fields, path)
+        n = len(uids)
+        names = ImageNames((path.name,), np.zeros(n, dtype=np.int64), np.arange(n))
+        columns = NamedColumns(path, fields, np.strings.add("uid ", uids.astype(str)))
+        listing = Listing(path, names, columns.ids, MetadataTable("cryosparc", {"uid": uids}, {}))
+    else:
+        listing, columns = _named_particles(fields, path)
+    return replace(listing, poses=cryosparc_poses(columns, pixel_size_A))
+
+
 def _named_particles(fields: Fields, path: Path) -> tuple[Listing, NamedColumns]:
     """Name the particles of a data set."""
     for needed in ("blob/path", "blob/idx"):

@@ -12,16 +12,18 @@ from numpy.typing import NDArray
 from vitreous.data import Optics, Poses
 from vitreous.errors import InputError
 from vitreous.io.cryodrgn import read_cryodrgn_ctf, read_cryodrgn_poses
-from vitreous.io.cryosparc import read_cryosparc
+from vitreous.io.cryosparc import read_cryosparc, read_cryosparc_poses
 from vitreous.io.ctf_table import read_ctf_csv
 from vitreous.io.listing import ImageNames, Listing, plain_stack_name
-from vitreous.io.relion import read_relion
+from vitreous.io.relion import read_relion, read_relion_poses
 
 _NAMES_SHOWN = 3
 
 
-def join_poses(listing: Listing, path: Path, field_of_view_A: float) -> Poses:
+def join_poses(listing: Listing, path: Path, box: int, pixel_size_A: float) -> Poses:
     """Return the pose of each particle from a ``.star``, ``.cs`` or cryoDRGN ``.pkl`` file.
+
+    ``box`` and ``pixel_size_A`` are those of the image files.
 
     Raises
     ------
@@ -30,8 +32,13 @@ def join_poses(listing: Listing, path: Path, field_of_view_A: float) -> Poses:
     """
     suffix = path.suffix.lower()
     if suffix == ".pkl":
-        return read_cryodrgn_poses(path, len(listing.ids), field_of_view_A)
-    other = _read_named(path, "poses")
+        return read_cryodrgn_poses(path, len(listing.ids), box * pixel_size_A)
+    if suffix == ".star":
+        other = read_relion_poses(path)
+    elif suffix == ".cs":
+        other = read_cryosparc_poses(path, pixel_size_A, by_uid="uid" in listing.table.particles)
+    else:
+        raise _unknown_kind("poses", path)
     if other.poses is None:
         raise InputError(
             "the file has no poses (rlnAngleRot … or alignments3D/pose)",
@@ -55,7 +62,14 @@ def join_ctf(listing: Listing, path: Path, box: int) -> Listing:
     if suffix == ".pkl":
         optics, field_of_view_A = read_cryodrgn_ctf(path, len(listing.ids), listing.ids)
         return _with_optics(listing, optics, field_of_view_A / box)
-    other = read_ctf_csv(path, listing) if suffix == ".csv" else _read_named(path, "CTF values")
+    if suffix == ".csv":
+        other = read_ctf_csv(path, listing)
+    elif suffix == ".star":
+        other = read_relion(path)
+    elif suffix == ".cs":
+        other = read_cryosparc(path)
+    else:
+        raise _unknown_kind("CTF values", path)
     if other.optics is None:
         raise InputError("the file has no CTF values", remedy="Give a file that has them", path=path)
     rows = _matching_rows(listing, other)
@@ -69,18 +83,14 @@ def _with_optics(listing: Listing, optics: Optics, pixel_size_A: float | None) -
     return replace(listing, optics=optics, pixel_size_A=next((size for size in order if size is not None), None))
 
 
-def _read_named(path: Path, what: str) -> Listing:
-    readers: dict[str, Callable[[Path], Listing]] = {".star": read_relion, ".cs": read_cryosparc}
-    reader = readers.get(path.suffix.lower())
-    if reader is None:
-        raise InputError(
-            f"unknown kind of file for {what}",
-            expected=".star, .cs or .pkl",
-            found=path.suffix or "no suffix",
-            remedy="Give one of these",
-            path=path,
-        )
-    return reader(path)
+def _unknown_kind(what: str, path: Path) -> InputError:
+    return InputError(
+        f"unknown kind of file for {what}",
+        expected=".star, .cs or .pkl",
+        found=path.suffix or "no suffix",
+        remedy="Give one of these",
+        path=path,
+    )
 
 
 def _matching_rows(listing: Listing, other: Listing) -> NDArray[np.int64]:

@@ -96,7 +96,7 @@ def open_particles_with(path: PathLike, options: ReadOptions) -> Particles:
     listing = _with_ctf(listing, options, box)
     optics = _required_optics(listing)
     pixel_size_A = _pixel_size_A(listing, options)
-    poses = listing.poses if options.poses is None else join_poses(listing, options.poses, box * pixel_size_A)
+    poses = listing.poses if options.poses is None else join_poses(listing, options.poses, box, pixel_size_A)
     source = StackSource(
         files,
         torch.from_numpy(listing.names.stack_index),

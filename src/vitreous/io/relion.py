@@ -2,11 +2,9 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from vitreous.data import MetadataTable, Poses
 from vitreous.errors import InputError
@@ -14,13 +12,14 @@ from vitreous.geometry.rotations import rotation_from_euler
 from vitreous.io.image_names import parse_image_names
 from vitreous.io.listing import Listing, NamedColumns, require_unique_ids
 from vitreous.io.optics_groups import OpticsGroups, common_pixel_size_A, given_groups, made_groups
-from vitreous.io.relion_ctf import refuse_unmodelled_optics, relion_optics
+from vitreous.io.relion_ctf import refuse_unmodelled_optics, relion_optics, with_group_values
 from vitreous.io.star import StarTable, read_star
 from vitreous.typing import Int, PathLike, Tensor
 
 ANGLES = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
 ORIGINS_A = ("rlnOriginXAngst", "rlnOriginYAngst")
 ORIGINS_PX = ("rlnOriginX", "rlnOriginY")
+_PREMULTIPLIED = "rlnCtfDataAreCtfPremultiplied"
 
 
 def read_relion(path: PathLike, pixel_size_A: float | None = None, *, own_ctf: bool = True) -> Listing:
@@ -33,18 +32,14 @@ def read_relion(path: PathLike, pixel_size_A: float | None = None, *, own_ctf: b
     InputError
         Where the file has no particles, or something in it is missing, impossible or not modelled.
     """
-    blocks = read_star(path)
-    listing, particles = _named_particles(blocks, path)
-    optics_block = blocks.get("optics")
-    made = optics_block is None
-    groups = made_groups(particles) if optics_block is None else given_groups(optics_block.columns, particles)
+    listing, particles, groups = _read_tables(path)
     _refuse_volumes(groups)
     refuse_unmodelled_optics(particles, groups)
     pixel_size_A = common_pixel_size_A(groups) if pixel_size_A is None else pixel_size_A
-    columns = dict(particles.columns) | ({"rlnOpticsGroup": groups.group + 1} if made else {})
+    numbers = np.asarray(groups.table["rlnOpticsGroup"])[groups.group]
     return replace(
         listing,
-        table=MetadataTable("relion", columns, groups.table),
+        table=MetadataTable("relion", {**particles.columns, "rlnOpticsGroup": numbers}, groups.table),
         pixel_size_A=pixel_size_A,
         box=_common_box(groups),
         optics=relion_optics(particles, groups) if own_ctf else None,
@@ -53,6 +48,19 @@ def read_relion(path: PathLike, pixel_size_A: float | None = None, *, own_ctf: b
         ctf_premultiplied=_premultiplied(particles, groups),
         notes=[*listing.notes, *_notes(particles)],
     )
+
+
+def read_relion_poses(path: PathLike) -> Listing:
+    """Read names and poses only: neither CTF values nor optics need to be usable."""
+    listing, particles, groups = _read_tables(path)
+    return replace(listing, poses=relion_poses(particles, common_pixel_size_A(groups)))
+
+
+def _read_tables(path: PathLike) -> tuple[Listing, NamedColumns, OpticsGroups]:
+    blocks = read_star(path)
+    listing, particles = _named_particles(blocks, path)
+    optics = blocks.get("optics")
+    return listing, particles, made_groups(particles) if optics is None else given_groups(optics.columns, particles)
 
 
 def _named_particles(blocks: dict[str, StarTable], path: PathLike) -> tuple[Listing, NamedColumns]:
@@ -130,19 +138,11 @@ def _common_box(groups: OpticsGroups) -> int | None:
 
 
 def _premultiplied(particles: NamedColumns, groups: OpticsGroups) -> bool:
-    label = "rlnCtfDataAreCtfPremultiplied"
-    columns: dict[str, NDArray[Any]] = dict(groups.table)
-    if label not in columns and label in particles:
-        values = np.unique(particles.numbers(label))
-    elif label in columns:
-        rows = np.unique(groups.group)
-        values = np.unique(NamedColumns(groups.path, {label: columns[label][rows]}, rows.astype(str)).numbers(label))
-    else:
-        return False
+    values = np.unique(with_group_values(particles, groups, [_PREMULTIPLIED]).numbers(_PREMULTIPLIED, 0.0))
     if len(values) > 1:
         raise InputError(
             "some images are multiplied by their CTF and some are not",
-            remedy="Split the STAR file by rlnCtfDataAreCtfPremultiplied",
+            remedy=f"Split the STAR file by {_PREMULTIPLIED}",
             path=groups.path,
         )
     return bool(values[0])

@@ -36,7 +36,7 @@ def relion_optics(particles: NamedColumns, groups: OpticsGroups) -> Optics | Non
     """
     if "rlnDefocusU" not in particles:
         return None
-    columns = _with_group_values(particles, groups, [*_NEEDED.values(), *_OPTIONAL.values()])
+    columns = with_group_values(particles, groups, [*_NEEDED.values(), *_OPTIONAL.values()])
     for label in _NEEDED.values():
         if label not in columns:
             raise InputError(
@@ -61,7 +61,7 @@ def refuse_unmodelled_optics(particles: NamedColumns, groups: OpticsGroups) -> N
     """
     zernikes = ("rlnOddZernike", "rlnEvenZernike")
     tilts = ("rlnBeamTiltX", "rlnBeamTiltY")
-    columns = _with_group_values(particles, groups, [*tilts, *zernikes, *_MAGNIFICATION])
+    columns = with_group_values(particles, groups, [*tilts, *zernikes, *_MAGNIFICATION])
     for label in tilts:
         _require_none(columns, label, np.abs(columns.numbers(label, 0.0)) <= _NEGLIGIBLE, "beam tilt")
     for label in zernikes:
@@ -86,7 +86,7 @@ def _require_none(columns: NamedColumns, label: str, none: NDArray[np.bool_], wh
         )
 
 
-def _with_group_values(particles: NamedColumns, groups: OpticsGroups, labels: list[str]) -> NamedColumns:
+def with_group_values(particles: NamedColumns, groups: OpticsGroups, labels: list[str]) -> NamedColumns:
     """Bring group columns to the particles; a particle's own value comes first, as in RELION."""
     columns: dict[str, NDArray[Any]] = {}
     for label in labels:
