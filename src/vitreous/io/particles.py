@@ -198,6 +198,8 @@ def _with_contrast(source: StackSource, listing: Listing, contrast: Contrast) ->
             if estimate.is_significant and estimate.sign != sign:
                 looks = "bright on dark" if estimate.sign > 0 else "dark on bright"
                 notes.append(f"the images look {looks}, against blob/sign = {sign:g}, which was followed (--contrast)")
+        elif not estimate.is_significant:
+            notes.append("the images do not tell their contrast: taken as bright on dark (or give --contrast dark)")
     if sign > 0:
         return source, notes
     return source.with_contrast(-1.0), [
