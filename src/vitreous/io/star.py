@@ -1,9 +1,9 @@
 """STAR files as RELION and its relatives write them: named blocks of columns.
 
-The structure (blocks, loops, labels) is found by one scan; the rows of a table go to pandas' C parser, which takes about
-3 s of one core for 300,000 rows of 26 columns. gemmi's CIF reader is a little faster, but one stray line makes it reject
-the file; the starfile package, with the same parser behind it, turns a stray line into a particle and shifts the columns
-of a row that lacks a field. Here such rows are looked at one by one and reported with their line
+The structure (blocks, loops, labels) is found by one scan; the rows of a table go to pandas' C parser, which takes
+about 3 s of one core for 300,000 rows of 26 columns. gemmi's CIF reader is a little faster, but one stray line makes it
+reject the file; the starfile package, with the same parser behind it, turns a stray line into a particle and shifts the
+columns of a row that lacks a field. Here such rows are looked at one by one and reported with their line
 (:mod:`vitreous.io.star_rows`).
 """
 
