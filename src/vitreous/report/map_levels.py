@@ -98,13 +98,15 @@ def levels_of(volume: Volume, mask: Volume | None = None) -> list[Level]:
 def choose_thresholds(values: Grid, region: NDArray[np.bool_]) -> list[float]:
     """Choose ascending densities; the middle one is Otsu's threshold of the map inside ``region`` (Otsu 1979).
 
-    The lowest is half of it, but above three standard deviations of what lies outside the region where that is
-    possible; the highest is 60 % of the way to the peak, at most twice it.
+    Only positive densities count. The lowest level is half of the middle one, but above three standard deviations of
+    what lies outside the region where that is possible; the highest is 60 % of the way to the peak, at most twice the
+    middle one.
     """
     inside, outside = values[region], values[~region]
     if not inside.size or not inside.max() > max(inside.min(), 0):
         return []
-    middle = otsu(inside[inside > min(0.0, float(inside.max()))])
+    positive = inside[inside > 0]
+    middle = otsu(positive) if np.ptp(positive) > 0 else float(positive[0]) / 2
     noise = 3 * float(outside.std()) if outside.size else 0.0
     low = max(0.5 * middle, min(noise, 0.85 * middle))
     high = min(2 * middle, middle + 0.6 * (float(inside.max()) - middle))

@@ -26,7 +26,7 @@
   });
   const layoutOf = (given) => ({
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: font(), showlegend: false,
-    margin: { l: 52, r: 14, t: 10, b: 44 }, legend: { orientation: "h", x: 0, y: 1.12, bgcolor: "rgba(0,0,0,0)" },
+    margin: { l: 52, r: 14, t: 10, b: 44 }, legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", bgcolor: "rgba(0,0,0,0)" },
     hoverlabel: { bgcolor: colour("surface"), bordercolor: colour("hair"), font: font() }, dragmode: "zoom",
     ...given, xaxis: axisStyle(given.xaxis), yaxis: axisStyle(given.yaxis),
   });
@@ -77,7 +77,8 @@
         camera: { eye: { x: 1.3, y: -1.3, z: 0.7 }, up: { x: 0, y: 0, z: 1 }, projection: { type: "orthographic" } },
       },
     };
-    const words = `${level.threshold.toPrecision(3)} · ${level.volume_nm3.toPrecision(3)} nm³ ≈ ${Number(level.protein_kDa.toPrecision(2)).toLocaleString("en")} kDa`;
+    const round = (value, digits) => value.toLocaleString("en", { maximumSignificantDigits: digits });
+    const words = `${level.threshold.toPrecision(3)} · ${round(level.volume_nm3, 3)} nm³ ≈ ${round(level.protein_kDa, 2)} kDa`;
     document.getElementById("level-text").textContent = words;
     slider.setAttribute("aria-valuetext", words);
     Plotly.react(stage, [trace], layout, { ...options, scrollZoom: true }).then(keepForPrint);
@@ -90,7 +91,7 @@
     pending = setTimeout(() => Plotly.toImage(stage, { format: "png", width: 900, height: 700 }).then((source) => {
       const image = stage.querySelector(".printed") ?? stage.appendChild(Object.assign(new Image(), { className: "printed", alt: "" }));
       image.src = source;
-    }).catch(() => {}), 400);
+    }).catch(() => {}), 1000);
   };
 
   const drawAll = () => {

@@ -96,5 +96,6 @@ def _mark(crossing_per_A: float) -> dict[str, Any]:
         "textfont": {"color": "@ink", "size": 14},
         "marker": {"color": "@c1", "size": 11, "line": {"color": "@surface", "width": 2}},
         "hoverinfo": "skip",
+        "cliponaxis": False,
         "showlegend": False,
     }

@@ -1,0 +1,123 @@
+"""What the charts show, against numbers known beforehand."""
+
+import base64
+
+import numpy as np
+import pytest
+import torch
+
+from tests.report.conftest import ball
+from vitreous.data import ResolutionCurves, Volume
+from vitreous.report.charts import histogram, numbers
+from vitreous.report.headline import duration, file_size, memory
+from vitreous.report.particle_charts import defocus_chart, latent_chart, score_charts, shift_chart, view_chart
+from vitreous.report.pictures import central_slices, projections, scale_bar
+from vitreous.report.progress_charts import progress_charts
+from vitreous.report.resolution_charts import crossing_per_A, fsc_chart
+
+
+def unpack(packed):
+    shape = tuple(int(side) for side in packed["shape"].split(","))
+    return np.frombuffer(base64.b64decode(packed["bdata"]), "<f4").reshape(shape)
+
+
+def test_crossing_is_interpolated_at_the_first_fall():
+    frequency = np.arange(6) * 0.05
+    curve = np.array([1, 1, 0.243, 0.043, 0.9, 0.0])
+    assert crossing_per_A(frequency, curve) == pytest.approx(0.125)
+    assert crossing_per_A(frequency, np.ones(6)) is None
+
+
+def test_fsc_chart_draws_the_curves_that_exist_and_names_the_crossing():
+    frequency = torch.arange(6, dtype=torch.float64) * 0.05
+    falling = torch.tensor([1, 1, 0.243, 0.043, 0, 0], dtype=torch.float64)
+    chart = fsc_chart(ResolutionCurves(frequency, torch.ones(6, dtype=torch.float64), corrected=falling))
+    assert chart is not None
+    assert [trace.get("name") for trace in chart.data] == ["unmasked", "corrected for the mask", None]
+    assert chart.data[-1]["x"] == [pytest.approx(0.125)]
+    assert "8.00 Å" in chart.caption
+    ticks = dict(zip(chart.layout["xaxis"]["ticktext"], chart.layout["xaxis"]["tickvals"]))
+    assert all(place == pytest.approx(1 / float(text), rel=1e-5) for text, place in ticks.items())
+
+
+def test_histogram_counts_every_value_once():
+    values = np.concatenate([np.random.default_rng(0).normal(size=5000), [1e6, -1e6]])
+    assert sum(histogram(values, "t", "x").data[0]["y"]) == len(values)
+    whole = histogram(np.array([1.0, 2, 2, 3, 3, 3]), "t", "x").data[0]
+    assert dict(zip(whole["x"], whole["y"])) == {1: 1, 2: 2, 3: 3}
+
+
+def test_gaps_are_null():
+    assert numbers(np.array([1.5, np.nan, np.inf])) == [1.5, None, None]
+
+
+def test_shifts_have_the_opposite_sign_of_origins():
+    origins = {"rlnOriginXAngst": np.full(50, -3.0), "rlnOriginYAngst": np.full(50, 2.0)}
+    chart = shift_chart(origins)
+    assert chart is not None
+    heat = chart.data[0]
+    row, column = np.unravel_index(np.argmax(unpack(heat["z"])), (41, 41))
+    assert heat["x"][column] == pytest.approx(3, abs=0.2)
+    assert heat["y"][row] == pytest.approx(-2, abs=0.2)
+
+
+def test_views_from_one_side_are_bright_at_their_place():
+    chart = view_chart({"rlnAngleRot": np.full(500, 90.0), "rlnAngleTilt": np.full(500, 90.0)})
+    assert chart is not None
+    density, x, y = unpack(chart.data[0]["z"]), chart.data[0]["x"], chart.data[0]["y"]
+    row, column = np.unravel_index(np.nanargmax(density), density.shape)
+    assert x[column] == pytest.approx(1, abs=0.1)
+    assert y[row] == pytest.approx(0, abs=0.1)
+    assert "gets 0%" in chart.caption
+
+
+def test_defocus_is_the_mean_of_both_axes_in_micrometres():
+    chart = defocus_chart({"rlnDefocusU": np.full(10, 21000.0), "rlnDefocusV": np.full(10, 19000.0)})
+    assert chart is not None
+    bars = chart.data[0]
+    assert bars["x"][int(np.argmax(bars["y"]))] == pytest.approx(2.0, abs=0.02)
+    assert "2,000 Å" in chart.caption
+
+
+def test_scores_of_ours_are_named_in_words_and_constants_left_out():
+    columns = {"vitreousEffectivePoses": np.arange(9.0), "rlnMaxValueProbDistribution": np.ones(9)}
+    assert [chart.title for chart in score_charts(columns)] == ["Effective poses"]
+
+
+def test_latents_are_shown_along_their_widest_directions(generator):
+    z = torch.randn(1000, 3, generator=generator, dtype=torch.float64).numpy() * [0.1, 3.0, 1.0]
+    chart = latent_chart(z)
+    assert chart is not None
+    assert np.abs(np.corrcoef(chart.data[0]["x"], z[np.random.default_rng(0).permutation(1000), 1])[0, 1]) > 0.99
+    assert "90%" in chart.layout["xaxis"]["title"]["text"]
+
+
+def test_progress_is_drawn_against_the_iteration():
+    logged = [{"seconds": 9.0 * i, "iteration": i, "loss": 5.0 - i, "stage": "a", "constant": 1} for i in range(3)]
+    charts = progress_charts([*logged, {"seconds": 50, "note": "end"}])
+    assert [chart.title for chart in charts] == ["Loss"]
+    assert charts[0].data[0]["x"] == [0, 1, 2]
+    assert charts[0].data[0]["y"] == [5, 4, 3]
+
+
+def test_pictures_show_the_axis_they_name():
+    volume = Volume(ball(32, 5, (8, 0, 0)).clamp_min(0), 2.0)
+    slices = {shown.title: shown for shown in central_slices(volume)}
+    assert set(slices) == {"slice along z", "slice along y", "slice along x"}
+    assert "x to the right, y downwards" in slices["slice along z"].alt
+    assert len(projections(volume)) == 3
+    assert slices["slice along z"].source != slices["slice along x"].source
+
+
+@pytest.mark.parametrize(("field_A", "bar_A"), [(64.0, 20), (300.0, 100), (354.0, 100), (29.0, 5)])
+def test_scale_bars_are_round(field_A, bar_A):
+    length, percent = scale_bar(field_A)
+    assert length == pytest.approx(bar_A)
+    assert percent == pytest.approx(100 * bar_A / field_A)
+
+
+def test_times_and_sizes_in_words():
+    assert " ".join(duration(185.0)) == "3 min 05 s"
+    assert " ".join(duration(7620.0)) == "2 h 07 min"
+    assert " ".join(memory(1500.0)) == "1.5 GB"
+    assert file_size(2_000) == "2.0 kB"
