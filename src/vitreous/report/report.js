@@ -37,7 +37,9 @@
   const drawCharts = () => document.querySelectorAll(".plot").forEach((element) => {
     element.spec ??= JSON.parse(element.querySelector("script").textContent);
     const spec = resolve(element.spec);
-    Plotly.react(element, spec.data, layoutOf(spec.layout), options);
+    // Paper has another width than the window, and printing does not wait for charts to notice.
+    const width = root.classList.contains("paper") ? element.clientWidth : undefined;
+    Plotly.react(element, spec.data, { ...layoutOf(spec.layout), width, autosize: !width }, options);
   });
 
   const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)).buffer;
@@ -111,7 +113,15 @@
   addEventListener("beforeprint", () => {
     wasDark = isDark();
     document.querySelectorAll("details").forEach((block) => { block.open = true; });
-    if (wasDark) { setTheme(false); drawAll(); }
+    root.classList.add("paper");
+    setTheme(false);
+    drawCharts();
+    if (wasDark) drawSurface();
   });
-  addEventListener("afterprint", () => { if (wasDark) { setTheme(true); drawAll(); } });
+  addEventListener("afterprint", () => {
+    root.classList.remove("paper");
+    setTheme(wasDark);
+    drawCharts();
+    if (wasDark) drawSurface();
+  });
 })();
