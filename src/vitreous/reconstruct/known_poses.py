@@ -20,11 +20,12 @@ from vitreous.reconstruct.backprojection import (
     symmetry_copies,
 )
 from vitreous.reconstruct.half_maps import half_map_curves, mask_warning, resolution_of, signal_to_noise
-from vitreous.reconstruct.masks import auto_mask
+from vitreous.reconstruct.masks import auto_mask, sphere_mask
 from vitreous.reconstruct.postprocess import sharpen
-from vitreous.typing import Int
+from vitreous.typing import Int, Map
 
 _GRID_BUDGET_BYTES = 2_000_000_000
+_SPHERE_EDGE_VOXELS = 3.0
 
 
 @dataclass(frozen=True)
@@ -82,9 +83,14 @@ def back_project_halves(
     return first, second
 
 
+def _inscribed_sphere(box: int) -> Map:
+    """Mask of what every image saw, whatever its direction; the corners hold noise only (RELION cuts them too)."""
+    return sphere_mask(box, box / 2, _SPHERE_EDGE_VOXELS)
+
+
 def half_volumes(accumulators: tuple[SliceAccumulator, SliceAccumulator], voxel_size_A: float) -> tuple[Volume, Volume]:
-    """Raw, unregularised half-maps."""
-    first, second = (Volume(solve(a) * a.box, voxel_size_A) for a in accumulators)
+    """Raw, unregularised half-maps inside the sphere that every projection holds."""
+    first, second = (Volume(solve(a) * a.box * _inscribed_sphere(a.box), voxel_size_A) for a in accumulators)
     return first, second
 
 
@@ -96,7 +102,7 @@ def full_volume(
     snr = signal_to_noise(curves.final)
     prior = torch.where(snr > 0, shell_weights(both) / snr.clamp_min(1e-6), torch.full_like(snr, 1e30))
     prior[0] = 0.0
-    return Volume(solve(both, prior=prior) * both.box, voxel_size_A)
+    return Volume(solve(both, prior=prior) * both.box * _inscribed_sphere(both.box), voxel_size_A)
 
 
 def reconstruct_halves(
