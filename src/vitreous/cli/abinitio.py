@@ -8,7 +8,7 @@ from tyro.conf import OmitArgPrefixes, Positional
 
 from vitreous.cli.context import RunContext
 from vitreous.cli.options import Common, Output
-from vitreous.cli.running import Estimate, announce, finish, open_folder, prepare, require_plain_cpu
+from vitreous.cli.running import Estimate, RunJournal, announce, finish, open_folder, prepare, require_plain_cpu
 from vitreous.data import Particles
 from vitreous.io import ReadOptions, open_particles_with
 from vitreous.io.maps import read_map
@@ -53,7 +53,8 @@ class AbInitio:
         method = get("search" if self.method == "auto" else self.method)(self.search)
         inputs = (self.stack, self.mask, self.reading.ctf)
         with open_folder(context, self.output, particles, inputs) as folder:
-            finish(context, folder, method.run(particles, context.progress(), mask), particles)
+            result = method.run(particles, context.progress(), mask, RunJournal.of(folder))
+            finish(context, folder, result, particles)
 
 
 def estimate(particles: Particles) -> Estimate:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from vitreous.cli.context import RunContext
 from vitreous.cli.options import Common
@@ -18,7 +19,7 @@ from vitreous.compute.threads import set_threads
 from vitreous.data import Particles, Result
 from vitreous.errors import ConfigError, VitreousError
 from vitreous.io.locations import image_locations
-from vitreous.runs.checkpoint import identity_of, refuse_other_run
+from vitreous.runs.checkpoint import Checkpointer, identity_of, refuse_other_run
 from vitreous.runs.manifest import Manifest, fingerprint, fingerprint_stacks
 from vitreous.runs.store import RunFolder, is_run_folder, refuse_unusable
 
@@ -37,6 +38,31 @@ class Estimate:
 
     memory_bytes: float
     core_seconds: float
+
+
+@dataclass(frozen=True)
+class RunJournal:
+    """The journal of a method that runs in a folder: metrics.jsonl and the checkpoint."""
+
+    folder: RunFolder
+    checkpoint: Checkpointer
+
+    @classmethod
+    def of(cls, folder: RunFolder) -> "RunJournal":
+        """Journal of a folder that holds its manifest."""
+        return cls(folder, folder.checkpointer(Manifest.read(folder.path)))
+
+    def log(self, metrics: Mapping[str, Any]) -> None:
+        """Append one line to metrics.jsonl."""
+        self.folder.log(metrics)
+
+    def save(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
+        """Replace the checkpoint."""
+        self.checkpoint.save(tensors, values)
+
+    def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """Return the checkpoint of the run that goes on."""
+        return self.checkpoint.load()
 
 
 def prepare(output: Path, common: Common) -> bool:

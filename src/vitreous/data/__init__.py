@@ -1,5 +1,6 @@
 """The data that flows between the parts: frozen dataclasses without file formats."""
 
+from vitreous.data.journal import Journal, SilentJournal
 from vitreous.data.optics import Optics
 from vitreous.data.particles import ArraySource, ImageSource, MetadataTable, Particles, SubsetSource
 from vitreous.data.poses import Poses
@@ -9,12 +10,14 @@ from vitreous.data.volume import Volume
 __all__ = [
     "ArraySource",
     "ImageSource",
+    "Journal",
     "MetadataTable",
     "Optics",
     "Particles",
     "Poses",
     "ResolutionCurves",
     "Result",
+    "SilentJournal",
     "SubsetSource",
     "Volume",
 ]

@@ -4,14 +4,18 @@ The grid holds ``F(kz, ky, kx)`` for ``kx ≥ 0``, interleaved as ``(re, im)`` o
 ``centre`` for zero on the first two axes. A sample with negative x is read at its Friedel mate.
 """
 
+from typing import no_type_check
+
 import numpy as np
 from numba import njit, prange
 
+# Compiled code cannot carry the run-time shape checks of the tests: hence no_type_check.
 _OPTIONS = {"cache": True, "nogil": True, "fastmath": True}
 
 
 @njit(inline="always", **_OPTIONS)
-def _locate(rotation, kx, ky, padding):  # type: ignore[no-untyped-def]
+@no_type_check
+def _locate(rotation, kx, ky, padding):
     """Return the padded coordinates of ``Rᵀ(kx, ky, 0)`` on the half space x ≥ 0, and the sign of the flip."""
     x = padding * (rotation[0, 0] * kx + rotation[1, 0] * ky)
     y = padding * (rotation[0, 1] * kx + rotation[1, 1] * ky)
@@ -22,7 +26,8 @@ def _locate(rotation, kx, ky, padding):  # type: ignore[no-untyped-def]
 
 
 @njit(parallel=True, **_OPTIONS)
-def slice_kernel(grid, rotations, kx, ky, padding, out):  # type: ignore[no-untyped-def]
+@no_type_check
+def slice_kernel(grid, rotations, kx, ky, padding, out):
     """Interpolate ``grid [g, g, h, 2]`` trilinearly at every slice coordinate into ``out [n, k, 2]``."""
     centre = grid.shape[0] // 2
     one = np.float32(1.0)
@@ -46,7 +51,8 @@ def slice_kernel(grid, rotations, kx, ky, padding, out):  # type: ignore[no-unty
 
 
 @njit(parallel=True, **_OPTIONS)
-def insert_kernel(grids, rotations, kx, ky, padding, values, weights):  # type: ignore[no-untyped-def]
+@no_type_check
+def insert_kernel(grids, rotations, kx, ky, padding, values, weights):
     """Adjoint of :func:`slice_kernel`: add ``values [n, k, 2]`` and ``weights [n, k]`` to ``grids [t, g, g, h, 3]``.
 
     Slices are dealt to the ``t`` grids, one thread each, so that no two threads write to the same place.
@@ -78,7 +84,8 @@ def insert_kernel(grids, rotations, kx, ky, padding, values, weights):  # type: 
 
 
 @njit(parallel=True, **_OPTIONS)
-def rotation_gradient_kernel(grid, rotations, kx, ky, padding, upstream, out):  # type: ignore[no-untyped-def]
+@no_type_check
+def rotation_gradient_kernel(grid, rotations, kx, ky, padding, upstream, out):
     """Gradient of ``Re⟨upstream, slices⟩`` with respect to the rotation matrices, ``out [n, 3, 3]`` (row 2 is zero)."""
     centre = grid.shape[0] // 2
     one = np.float32(1.0)

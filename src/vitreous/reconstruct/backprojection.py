@@ -12,6 +12,7 @@ from torch import Tensor
 from vitreous.data import Optics
 from vitreous.fourier.frequencies import Disc
 from vitreous.fourier.transform import rfft2_centred
+from vitreous.geometry.symmetry import PointGroup
 from vitreous.physics.ctf import evaluate_ctf
 from vitreous.physics.shifts import half_plane_phases
 from vitreous.physics.slices import SliceAccumulator, map_from_grid
@@ -39,7 +40,7 @@ def disc_ctf(optics: Optics, disc: Disc, pixel_size_A: float) -> Float[Tensor, "
     return evaluate_ctf(optics, disc.kx.double() * scale, disc.ky.double() * scale)
 
 
-def symmetry_copies(rotations: Rotations, group: Rotations) -> Iterator[Rotations]:
+def symmetry_copies(rotations: Rotations, group: PointGroup) -> Iterator[Rotations]:
     """The equivalent rotations ``R S`` of a particle with point group S."""
     return (rotations @ operation.to(rotations) for operation in group)
 

@@ -31,6 +31,10 @@ class Coefficients:
     def __len__(self) -> int:
         return len(self.c2)
 
+    def weighted(self, inverse_noise: Float[Tensor, " k"]) -> "Coefficients":
+        """Both divided by the noise power of each coefficient."""
+        return Coefficients(self.yc * inverse_noise, self.c2 * inverse_noise)
+
 
 @dataclass(frozen=True)
 class Spectra:

@@ -3,6 +3,7 @@
 ``ln p(Y | R, t) = 2·Re⟨Y·C·e^{+iks·t}, P_R⟩ − ⟨C², |P_R|²⟩`` up to a constant, both divided by the noise power.
 """
 
+import threading
 from dataclasses import dataclass
 
 import torch
@@ -62,10 +63,26 @@ def centred_copies(yc: Complex[Tensor, "m k"], phases: Complex[Tensor, "t k"]) -
     return torch.view_as_real(yc[:, None] * phases).flatten(2).flatten(0, 1)
 
 
+_scratch = threading.local()
+
+
+def cross_terms(copies: Float[Tensor, "mt k2"], images: int, references: References) -> Float[Tensor, "m t r"]:
+    """``Re⟨Y·C·phase, P⟩`` of every image, shift and rotation: the matrix product that all time should go to.
+
+    The result lives in memory of the calling thread that the next call overwrites: fresh pages would cost as much as
+    the arithmetic.
+    """
+    size = len(copies) * len(references.rotations)
+    buffer: Tensor | None = getattr(_scratch, "buffer", None)
+    if buffer is None or buffer.numel() < size or buffer.device != copies.device:
+        buffer = _scratch.buffer = copies.new_empty(size)
+    out = buffer[:size].view(len(copies), len(references.rotations))
+    return torch.mm(copies, references.slices.T, out=out).view(images, -1, len(references.rotations))
+
+
 def score(copies: Float[Tensor, "mt k2"], c2: Float[Tensor, "m k"], references: References) -> Float[Tensor, "m t r"]:
     """Log-likelihood of every pose, up to a constant per image; both inputs already divided by the noise power."""
-    cross = torch.mm(copies, references.slices.T).view(len(c2), -1, len(references.rotations))
-    return cross.mul_(2).sub_((c2 @ references.power.T)[:, None])
+    return cross_terms(copies, len(c2), references).mul(2).sub_((c2 @ references.power.T)[:, None])
 
 
 @dataclass(frozen=True)

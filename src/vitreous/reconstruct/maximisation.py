@@ -1,13 +1,37 @@
 """M-step: sums of images over the poses of a grid, then insertion of one slice per rotation."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 from vitreous.fourier.frequencies import Disc
 from vitreous.physics.slices import SliceAccumulator
-from vitreous.typing import Float, Rotations
+from vitreous.reconstruct import posterior_kernels
+from vitreous.reconstruct.expectation import References, cross_terms
+from vitreous.typing import Float, Int, Rotations
 
 _NEGLIGIBLE = 1e-3
+
+
+@dataclass(frozen=True)
+class PosteriorSummary:
+    """What is left of a posterior once its weights are summed.
+
+    Attributes
+    ----------
+    best
+        Index of the best pose in the flattened ``t × r`` grid.
+    effective_poses
+        ``(Σw)² / Σw²``.
+    log_evidence
+        Log of the likelihood summed over the grid's poses, up to a constant per image.
+    """
+
+    best: Int[Tensor, " m"]
+    effective_poses: Float[Tensor, " m"]
+    log_evidence: Float[Tensor, " m"]
 
 
 class RotationSums:
@@ -19,14 +43,37 @@ class RotationSums:
         self._mass = torch.zeros(n_rotations)
 
     def add(self, weights: Float[Tensor, "m t r"], copies: Float[Tensor, "mt k2"], c2: Float[Tensor, "m k"]) -> None:
-        """Add images; rotations whose summed weight is negligible are left out of the products."""
+        """Add images with given weights, by matrix products: the plain twin of :meth:`add_posterior`."""
         per_rotation = weights.sum(1)
-        mass = per_rotation.sum(0)
-        kept = torch.nonzero(mass > _NEGLIGIBLE * len(c2) / CHUNK_SHARE)[:, 0]
-        chosen = weights[:, :, kept].flatten(0, 1)
-        self._values.index_add_(0, kept, chosen.T @ copies)
-        self._weights.index_add_(0, kept, per_rotation[:, kept].T @ c2)
-        self._mass += mass
+        self._values += weights.flatten(0, 1).T @ copies
+        self._weights += per_rotation.T @ c2
+        self._mass += per_rotation.sum(0)
+
+    def add_posterior(
+        self, copies: Float[Tensor, "mt k2"], c2: Float[Tensor, "m k"], references: References, sharpness: float
+    ) -> PosteriorSummary:
+        """Add images with their posterior to the power ``sharpness``; only poses that carry weight are touched."""
+        images = len(c2)
+        cross = cross_terms(copies, images, references)
+        norms = c2 @ references.power.T
+        best = torch.empty(images, dtype=torch.int64)
+        effective, evidence = torch.empty(2, images)
+        sums = (self._values.numpy(), self._weights.numpy(), self._mass.numpy())
+        summary = (best.numpy(), effective.numpy(), evidence.numpy())
+        posterior_kernels.accumulate_kernel(
+            cross.numpy(), norms.numpy(), float(sharpness), copies.numpy(), c2.contiguous().numpy(), sums, summary
+        )
+        return PosteriorSummary(best, effective, evidence)
+
+    @staticmethod
+    def merged(parts: "Sequence[RotationSums]") -> "RotationSums":
+        """Sum of several sums over the same grid."""
+        total = RotationSums(len(parts[0]._mass), parts[0]._weights.shape[1])
+        for part in parts:
+            total._values += part._values
+            total._weights += part._weights
+            total._mass += part._mass
+        return total
 
     def insert_into(self, accumulator: SliceAccumulator, rotations: Rotations, disc: Disc) -> None:
         """Insert the summed slices of all rotations that carry weight."""
@@ -35,7 +82,3 @@ class RotationSums:
         values = torch.view_as_complex(self._values[kept].view(len(kept), count, 2))
         k = (disc.kx[:count].contiguous(), disc.ky[:count].contiguous())
         accumulator.add(rotations[kept].contiguous(), k, values, self._weights[kept])
-
-
-CHUNK_SHARE = 10
-"""Weight below 1/10 of the negligible level of a chunk is dropped: a chunk holds few images."""

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from vitreous.compute.parallel import map_on_threads
 from vitreous.compute.progress import Progress
+from vitreous.data import Journal
 from vitreous.geometry.grids import so3_grid
 from vitreous.geometry.rotations import random_rotations
 from vitreous.methods.search.config import SearchConfig
@@ -13,7 +15,7 @@ from vitreous.methods.search.schedule import Step, schedule, shift_grid, working
 from vitreous.physics.slices import FourierVolume, SliceAccumulator
 from vitreous.reconstruct.backprojection import solve
 from vitreous.reconstruct.coefficients import Coefficients, CoefficientStore, Spectra
-from vitreous.reconstruct.expectation import References, centred_copies, posterior, score, sharpness_for
+from vitreous.reconstruct.expectation import References, centred_copies, score, sharpness_for
 from vitreous.reconstruct.masks import sphere_mask
 from vitreous.reconstruct.maximisation import RotationSums
 from vitreous.typing import Float, Int, Map
@@ -83,12 +85,14 @@ class AbInitio:
         self.grid = so3_grid(GRID_NSIDE, GRID_INPLANE)
         self.noise = self.spectra.total
 
-    def run(self, progress: Progress) -> Map:
+    def run(self, progress: Progress, journal: Journal) -> Map:
         """Return the map ``[z, y, x]`` on the working box, low-passed at the search radius."""
         state = self._start()
         with progress.stage("Searching a start", total=self.config.iterations):
-            for step in schedule(self.config):
-                self._iterate(state, step)
+            for number, step in enumerate(schedule(self.config), start=1):
+                effective = self._iterate(state, step)
+                metrics = {"iteration": number, "radius": step.radius, "effective_poses": effective}
+                journal.log({"stage": "start", **metrics, "noise": float(state.noise[1 : int(step.radius)].mean())})
                 progress.advance()
         self.noise = state.noise
         return state.values
@@ -113,7 +117,8 @@ class AbInitio:
         batch, self._order = self._order[:size], self._order[size:]
         return batch.sort().values
 
-    def _iterate(self, state: StochasticMap, step: Step) -> None:
+    def _iterate(self, state: StochasticMap, step: Step) -> float:
+        """Take one step with a fresh minibatch and return the median effective number of poses."""
         disc = self.store.disc
         count = disc.count(step.radius)
         turn = random_rotations(1, self.generator)[0]
@@ -122,24 +127,34 @@ class AbInitio:
         volume = FourierVolume.from_map(state.values)
         references = References.of(volume, (self.grid @ turn).contiguous(), shifts, disc, count)
         inverse_noise = (1 / state.noise)[disc.shell[:count]]
-        sums = RotationSums(len(references.rotations), count)
         batch = self._minibatch()
-        explained = torch.zeros(2, count)
-        sharpness = 1.0
-        for i, indices in enumerate(torch.split(batch, references.images_per_chunk())):
+        chunks = torch.split(batch, references.images_per_chunk())
+        sharpness = self._sharpness(chunks[0], references, inverse_noise, step)
+        sums = [RotationSums(len(references.rotations), count) for _ in range(torch.get_num_threads())]
+
+        def expect(worker: int, indices: Tensor) -> tuple[Tensor, Tensor]:
             part = self.store.batch(indices, count)
-            weighted = Coefficients(part.yc * inverse_noise, part.c2 * inverse_noise)
+            weighted = part.weighted(inverse_noise)
             copies = centred_copies(weighted.yc, references.phases)
-            scores = score(copies, weighted.c2, references)
-            if i == 0 and step.effective_poses is not None:
-                sharpness = min(sharpness_for(scores, step.effective_poses), 1.0)
-            result = posterior(scores, sharpness)
-            sums.add(result.weights, copies, weighted.c2)
-            explained += _explained_power(part, references, result.best)
+            found = sums[worker].add_posterior(copies, weighted.c2, references, sharpness)
+            return _explained_power(part, references, found.best), found.effective_poses
+
+        explained, effective = zip(*map_on_threads(expect, chunks), strict=True)
         state.accumulator.scale(max(0.0, 1 - len(batch) / step.memory))
-        sums.insert_into(state.accumulator, references.rotations, disc)
-        self._update_noise(state, explained, count)
+        RotationSums.merged(sums).insert_into(state.accumulator, references.rotations, disc)
+        self._update_noise(state, torch.stack(explained).sum(0), count)
         self._solve(state, step.radius)
+        return float(torch.cat(effective).median())
+
+    def _sharpness(
+        self, indices: Int[Tensor, " m"], references: References, inverse_noise: Float[Tensor, " k"], step: Step
+    ) -> float:
+        """Exponent that gives the step's effective number of poses, found on a few images; never above 1."""
+        if step.effective_poses is None:
+            return 1.0
+        part = self.store.batch(indices, len(inverse_noise)).weighted(inverse_noise)
+        scores = score(centred_copies(part.yc, references.phases), part.c2, references)
+        return min(sharpness_for(scores, step.effective_poses), 1.0)
 
     def _update_noise(self, state: StochasticMap, explained: Float[Tensor, "2 k"], count: int) -> None:
         """Move the noise spectrum towards what the best poses leave unexplained, never below the background's."""

@@ -5,19 +5,22 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from vitreous.compute.parallel import map_on_threads
 from vitreous.compute.progress import Progress
 from vitreous.geometry.grids import so3_grid
 from vitreous.methods.search.schedule import shift_grid
 from vitreous.physics.slices import FourierVolume
+from vitreous.reconstruct import posterior_kernels
 from vitreous.reconstruct.coefficients import Coefficients, CoefficientStore
-from vitreous.reconstruct.expectation import References, centred_copies, posterior, score
+from vitreous.reconstruct.expectation import References, centred_copies, cross_terms
 from vitreous.reconstruct.gauss_newton import Target, refine_poses
-from vitreous.typing import Float, Map, Rotations, Shifts
+from vitreous.typing import Float, Int, Map, Rotations, Shifts
 
 CANDIDATES = 3
 GRID_NSIDE = 4
 GRID_INPLANE = 24
 POLISH_STEPS = 4
+BLOCK = 512
 
 
 @dataclass(frozen=True)
@@ -43,52 +46,70 @@ class GlobalPoses:
     log_evidence: Float[Tensor, " n"]
 
 
-def search_all(
-    store: CoefficientStore,
-    values: Map,
-    noise: Float[Tensor, " s"],
-    radius: float,
-    *,
-    shift_share: float,
-    progress: Progress,
-) -> GlobalPoses:
-    """Score every image on the grid inside ``radius`` and polish its best few poses by Gauss–Newton."""
-    disc = store.disc
-    count = disc.count(radius)
-    volume = FourierVolume.from_map(values)
-    shifts = shift_grid(disc.box, radius, shift_share, None)
-    references = References.of(volume, so3_grid(GRID_NSIDE, GRID_INPLANE), shifts, disc, count)
-    inverse_noise = (1 / noise)[disc.shell[:count]]
-    target = Target(volume, disc, inverse_noise)
-    found = []
-    with progress.stage("Searching all particles", total=len(store)):
-        for block in torch.split(torch.arange(len(store)), 256):
-            whole = store.batch(block, count)
-            for rows in torch.split(torch.arange(len(block)), references.images_per_chunk()):
-                part = Coefficients(whole.yc[rows[0] : rows[-1] + 1], whole.c2[rows[0] : rows[-1] + 1])
-                found.append(_search_chunk(part, references, target))
-            progress.advance(len(block))
-    columns = [torch.cat(column) for column in zip(*found, strict=True)]
-    return GlobalPoses(*columns)
+class GridSearch:
+    """Search of every image over a grid of rotations and shifts against one map.
+
+    Parameters
+    ----------
+    store
+        Coefficients of the images.
+    values
+        Map in the images' box.
+    noise
+        Noise power per shell.
+    radius
+        Resolution of the search in pixels of frequency.
+    shift_share
+        Largest shift, as a share of the box.
+    """
+
+    def __init__(
+        self, store: CoefficientStore, values: Map, noise: Float[Tensor, " s"], radius: float, shift_share: float
+    ) -> None:
+        disc = store.disc
+        count = disc.count(radius)
+        volume = FourierVolume.from_map(values)
+        shifts = shift_grid(disc.box, radius, shift_share, None)
+        self.store = store
+        self.references = References.of(volume, so3_grid(GRID_NSIDE, GRID_INPLANE), shifts, disc, count)
+        self.target = Target(volume, disc, (1 / noise)[disc.shell[:count]])
+
+    def run(self, progress: Progress) -> GlobalPoses:
+        """Score all images and polish their best few poses by Gauss–Newton."""
+        found = []
+        with progress.stage("Searching all particles", total=len(self.store)):
+            for block in torch.split(torch.arange(len(self.store)), BLOCK):
+                found.append(self._search_block(self.store.batch(block, self.target.count)))
+                progress.advance(len(block))
+        return GlobalPoses(*(torch.cat(column) for column in zip(*found, strict=True)))
+
+    def _search_block(self, part: Coefficients) -> tuple[Tensor, ...]:
+        references, target = self.references, self.target
+        rows = torch.split(torch.arange(len(part)), references.images_per_chunk())
+        grid_search = map_on_threads(lambda _, r: _candidates(part, r, references, target), rows)
+        turn, shift, *scores = (torch.cat(column) for column in zip(*grid_search, strict=True))
+        repeated = Coefficients(part.yc.repeat_interleave(CANDIDATES, 0), part.c2.repeat_interleave(CANDIDATES, 0))
+        starts = (references.rotations[turn.reshape(-1)], references.shifts_px[shift.reshape(-1)])
+        polished = refine_poses(target, repeated, *starts, steps=POLISH_STEPS)
+        winner = polished.costs.view(-1, CANDIDATES).argmin(1) + CANDIDATES * torch.arange(len(part))
+        return (polished.rotations[winner], polished.shifts_px[winner], *scores)
 
 
-def _search_chunk(part: Coefficients, references: References, target: Target) -> tuple[Tensor, ...]:
-    weighted_c2 = part.c2 * target.inverse_noise
-    copies = centred_copies(part.yc * target.inverse_noise, references.phases)
-    scores = score(copies, weighted_c2, references)
-    per_rotation, best_shift = scores.max(1)
-    top = per_rotation.topk(CANDIDATES, dim=1).indices
-    shift = best_shift.gather(1, top)
-    result = posterior(scores)
-    probability = result.weights.flatten(1).amax(1)
-    repeated = Coefficients(part.yc.repeat_interleave(CANDIDATES, 0), part.c2.repeat_interleave(CANDIDATES, 0))
-    polished = refine_poses(
-        target,
-        repeated,
-        references.rotations[top.reshape(-1)],
-        references.shifts_px[shift.reshape(-1)],
-        steps=POLISH_STEPS,
+def _candidates(
+    part: Coefficients, rows: Int[Tensor, " m"], references: References, target: Target
+) -> tuple[Tensor, ...]:
+    """Best rotations and shifts of some images on the grid, and how sure it is."""
+    chosen = slice(int(rows[0]), int(rows[-1]) + 1)
+    weighted = Coefficients(part.yc[chosen], part.c2[chosen]).weighted(target.inverse_noise)
+    cross = cross_terms(centred_copies(weighted.yc, references.phases), len(rows), references)
+    norms = weighted.c2 @ references.power.T
+    turn, shift = torch.empty(2, len(rows), CANDIDATES, dtype=torch.int64)
+    effective, probability, evidence = torch.empty(3, len(rows))
+    posterior_kernels.candidates_kernel(
+        cross.numpy(),
+        norms.numpy(),
+        turn.numpy(),
+        shift.numpy(),
+        (probability.numpy(), effective.numpy(), evidence.numpy()),
     )
-    winner = polished.costs.view(-1, CANDIDATES).argmin(1) + CANDIDATES * torch.arange(len(part))
-    best = (polished.rotations[winner], polished.shifts_px[winner])
-    return (*best, result.effective_poses, probability, result.log_evidence)
+    return turn, shift, effective, probability, evidence

@@ -1,25 +1,31 @@
 """The search method: particles in, judged map and poses out."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
-from vitreous.compute.progress import Progress
-from vitreous.data import Particles, Poses, Result, Volume
+from vitreous.compute.progress import Progress, SilentProgress
+from vitreous.data import Journal, Particles, Poses, Result, SilentJournal, Volume
 from vitreous.errors import InputError
 from vitreous.fourier.transform import centred_resize
 from vitreous.methods.search.abinitio import AbInitio
 from vitreous.methods.search.config import SearchConfig
-from vitreous.methods.search.global_search import GlobalPoses, search_all
+from vitreous.methods.search.global_search import GridSearch
 from vitreous.methods.search.refinement import Refinement, RefinementSettings, RefinementState, log_likelihoods
+from vitreous.methods.search.stages import Stages
 from vitreous.methods.search.verdict import judge
 from vitreous.reconstruct.coefficients import CoefficientStore
 from vitreous.reconstruct.diameter import estimate_diameter_A
 from vitreous.reconstruct.known_poses import ReconstructConfig, reconstruct_halves, split_half_sets
-from vitreous.typing import Float, Map
+from vitreous.typing import Map
 
 MIN_PARTICLES = 100
 SEARCH_RADIUS_SHARE = 0.75
 """The global search uses three quarters of the ab initio radius: the outer shells are the least certain."""
+
+FIRST_RADIUS_SHARE = 0.85
+"""Refinement begins a little inside the ab initio radius."""
 
 ABINITIO_PARTICLES = 20_000
 """The start is found from a random subset of at most this many particles."""
@@ -31,8 +37,23 @@ class Search:
     def __init__(self, config: SearchConfig | None = None) -> None:
         self.config = SearchConfig() if config is None else config
 
-    def run(self, particles: Particles, progress: Progress, mask: Volume | None = None) -> Result:
+    def run(
+        self,
+        particles: Particles,
+        progress: Progress | None = None,
+        mask: Volume | None = None,
+        journal: Journal | None = None,
+    ) -> Result:
         """Find a map and the poses of all particles.
+
+        Parameters
+        ----------
+        particles
+            At least 100, in boxes of at least 24 pixels; poses in them are not used.
+        progress, journal
+            Where to report and to save; nowhere by default.
+        mask
+            Soft mask of the final FSC; made from the map by default.
 
         Raises
         ------
@@ -40,81 +61,89 @@ class Search:
             If there are fewer than 100 particles or the box is below 24 pixels.
         """
         _check(particles)
-        config = self.config
-        notes = []
-        diameter_A, seen = (config.diameter_A, True) if config.diameter_A else estimate_diameter_A(particles)
-        if not seen:
-            notes.append(
-                f"The images show no clear edge of the particle; a diameter of {diameter_A:.0f} Å was assumed. "
-                "Give --diameter-A if the map looks cut or noisy."
-            )
-        progress.message(f"Particle diameter: {diameter_A:.0f} Å")
-        diameter_px = diameter_A / particles.pixel_size_A
-        store = CoefficientStore(particles, particles.box / 2 - 1.0).load(progress)
-        start, noise = self._start(particles, store, diameter_px, progress)
-        found = search_all(
-            store,
-            start,
-            noise,
-            SEARCH_RADIUS_SHARE * config.search_radius,
-            shift_share=config.shift_range_share,
-            progress=progress,
-        )
-        half_sets = split_half_sets(particles, config.seed)
-        settings = RefinementSettings(
-            diameter_px, config.symmetry, config.refine_iterations, 0.85 * config.search_radius
-        )
-        refinement = Refinement(store, half_sets, settings, progress)
-        state = refinement.run(refinement.start((found.rotations, found.shifts_px), noise, start))
-        gains = log_likelihoods(store, state, half_sets, min(state.radius, config.search_radius))
-        poses = Poses(state.rotations, state.shifts_px * particles.pixel_size_A)
-        finished = particles.with_poses(poses)
-        made = reconstruct_halves(
-            finished, ReconstructConfig(symmetry=config.symmetry, seed=config.seed), progress, mask
-        )
-        return self._result(made, poses, (found, gains), state, [*notes, *made.warnings], diameter_A)
+        return _SearchRun(self.config, particles, progress or SilentProgress(), journal or SilentJournal()).result(mask)
 
-    def _start(
-        self, particles: Particles, store: CoefficientStore, diameter_px: float, progress: Progress
-    ) -> tuple[Map, Float[Tensor, " s"]]:
-        """Stochastic map, brought to the images' box."""
-        generator = torch.Generator().manual_seed(self.config.seed)
-        chosen = store
-        if len(particles) > ABINITIO_PARTICLES:
-            subset = torch.randperm(len(particles), generator=generator)[:ABINITIO_PARTICLES].sort().values
-            chosen = CoefficientStore(particles.select(subset), self.config.search_radius).load(progress)
-        run = AbInitio(chosen, self.config, diameter_px, generator)
-        values = run.run(progress)
-        return resize_map(values, particles.box), run.noise
 
-    def _result(
-        self,
-        made: Result,
-        poses: Poses,
-        evidence: tuple[GlobalPoses, Float[Tensor, " n"]],
-        state: RefinementState,
-        warnings: list[str],
-        diameter_A: float,
-    ) -> Result:
-        found, gains = evidence
-        verdict, reasons = judge(made, found, gains)
-        return Result(
-            volume=made.volume,
-            half_maps=made.half_maps,
-            mask=made.mask,
-            half_sets=made.half_sets,
-            curves=made.curves,
-            resolution_A=made.resolution_A,
+class _SearchRun:
+    """One run of the search over one particle set."""
+
+    def __init__(self, config: SearchConfig, particles: Particles, progress: Progress, journal: Journal) -> None:
+        self.config, self.particles, self.progress, self.journal = config, particles, progress, journal
+        self.stages = Stages(journal)
+        self.warnings: list[str] = []
+        self.diameter_A = config.diameter_A or self._estimate_diameter_A()
+        self.half_sets = split_half_sets(particles, config.seed)
+        self.store = CoefficientStore(particles, particles.box / 2 - 1.0)
+
+    def result(self, mask: Volume | None) -> Result:
+        """Run all stages."""
+        self.store.load(self.progress)
+        start = self.stages.once("start", self._start)
+        found = self.stages.once("poses", lambda: self._global_poses(start))
+        state = self._refined(start, found)
+        radius = min(state.radius, self.config.search_radius)
+        gains = log_likelihoods(self.store, state, self.half_sets, radius)
+        poses = Poses(state.rotations, state.shifts_px * self.particles.pixel_size_A)
+        final = ReconstructConfig(symmetry=self.config.symmetry, seed=self.config.seed)
+        halved = replace(self.particles.with_poses(poses), half_sets=self.half_sets)
+        made = reconstruct_halves(halved, final, self.progress, mask)
+        verdict, reasons = judge(made, found["effective_poses"], gains)
+        return replace(
+            made,
             poses=poses,
             scores={
                 "log_likelihood": gains,
-                "effective_poses": found.effective_poses,
-                "max_probability": found.probability,
+                "effective_poses": found["effective_poses"],
+                "max_probability": found["probability"],
             },
             verdict=verdict,
-            warnings=(*warnings, *reasons),
-            metrics={**made.metrics, "diameter_A": diameter_A, "refined_radius": state.radius},
+            warnings=(*self.warnings, *made.warnings, *reasons),
+            metrics={**made.metrics, "diameter_A": self.diameter_A, "refined_radius": state.radius},
         )
+
+    def _estimate_diameter_A(self) -> float:
+        diameter_A, seen = estimate_diameter_A(self.particles)
+        if not seen:
+            self.warnings.append(
+                f"The images show no clear edge of the particle; a diameter of {diameter_A:.0f} Å was assumed. "
+                "Give --diameter if the map looks cut or noisy."
+            )
+        self.progress.message(f"Particle diameter: {diameter_A:.0f} Å")
+        return diameter_A
+
+    def _start(self) -> dict[str, Tensor]:
+        """Stochastic map from random orientations, brought to the images' box, and the noise spectrum."""
+        generator = torch.Generator().manual_seed(self.config.seed)
+        chosen = self.store
+        if len(self.particles) > ABINITIO_PARTICLES:
+            subset = torch.randperm(len(self.particles), generator=generator)[:ABINITIO_PARTICLES].sort().values
+            chosen = CoefficientStore(self.particles.select(subset), self.config.search_radius).load(self.progress)
+        run = AbInitio(chosen, self.config, self.diameter_A / self.particles.pixel_size_A, generator)
+        values = run.run(self.progress, self.journal)
+        return {"map": resize_map(values, self.particles.box), "noise": run.noise}
+
+    def _global_poses(self, start: dict[str, Tensor]) -> dict[str, Tensor]:
+        radius, share = SEARCH_RADIUS_SHARE * self.config.search_radius, self.config.shift_range_share
+        search = GridSearch(self.store, start["map"], start["noise"], radius, share)
+        return vars(search.run(self.progress))
+
+    def _refined(self, start: dict[str, Tensor], found: dict[str, Tensor]) -> RefinementState:
+        settings = RefinementSettings(
+            self.diameter_A / self.particles.pixel_size_A,
+            self.config.symmetry,
+            self.config.refine_iterations,
+            FIRST_RADIUS_SHARE * self.config.search_radius,
+        )
+        refinement = Refinement(self.store, self.half_sets, settings)
+        fresh = refinement.start((found["rotations"], found["shifts_px"]), start["noise"], start["map"])
+        saved = self.stages.get("refinement")
+        state = fresh if saved is None else RefinementState.from_tensors(saved)
+
+        def after_round(state: RefinementState) -> None:
+            self.stages.keep("refinement", state.tensors())
+            self.journal.log({"stage": "refinement", **state.metrics()})
+
+        return refinement.run(state, self.progress, after_round)
 
 
 def _check(particles: Particles) -> None:

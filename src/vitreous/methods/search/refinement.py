@@ -1,5 +1,6 @@
 """Gold-standard refinement: two half-sets, each against its own map, at a radius that the FSC allows."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -25,7 +26,8 @@ STEPS_PER_ROUND = 3
 CHUNK = 256
 MASK_SHARE = 1.15
 PATIENCE = 2
-"""Rounds without progress after which refinement stops."""
+LEAST_PROGRESS = 0.25
+"""Refinement stops after two rounds that bring less than a quarter of a shell."""
 
 
 @dataclass(frozen=True)
@@ -62,10 +64,14 @@ class RefinementState:
         Map of each half, ``[2, z, y, x]``, in units of unitary image coefficients.
     noise
         Noise power per shell.
-    radius
-        Radius of the last round.
     curve
-        FSC of the raw half-maps inside the particle's sphere.
+        FSC of the raw half-maps inside the particle's sphere (zero before the first round).
+    rounds, idle
+        Rounds done, and how many of the last ones brought nothing.
+    best_shell
+        Furthest crossing of FSC 0.143 so far.
+    radius, last_radius
+        Radius of the next and of the last round.
     """
 
     rotations: Rotations
@@ -74,37 +80,79 @@ class RefinementState:
     references: tuple[Map, Map]
     noise: Float[Tensor, " s"]
     radius: float
-    curve: Float[Tensor, " s"] | None = None
+    curve: Float[Tensor, " s"]
+    rounds: int = 0
+    idle: int = 0
+    best_shell: float = 0.0
+    last_radius: float = 0.0
+
+    def metrics(self) -> dict[str, float]:
+        """Numbers worth a line in the log."""
+        return {"round": self.rounds, "radius": self.last_radius, "shell_at_fsc_0.143": self.best_shell}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything, as tensors to save."""
+        arrays = {name: getattr(self, name) for name in _ARRAYS}
+        numbers = torch.tensor([float(getattr(self, name)) for name in _NUMBERS], dtype=torch.float64)
+        return arrays | {"numbers": numbers, "first": self.references[0], "second": self.references[1]}
+
+    @staticmethod
+    def from_tensors(saved: dict[str, Tensor]) -> "RefinementState":
+        """Inverse of :meth:`tensors`."""
+        radius, rounds, idle, best_shell, last_radius = saved["numbers"].tolist()
+        return RefinementState(
+            rotations=saved["rotations"],
+            shifts_px=saved["shifts_px"],
+            costs=saved["costs"],
+            references=(saved["first"], saved["second"]),
+            noise=saved["noise"],
+            curve=saved["curve"],
+            radius=radius,
+            rounds=int(rounds),
+            idle=int(idle),
+            best_shell=best_shell,
+            last_radius=last_radius,
+        )
+
+
+_ARRAYS = ("rotations", "shifts_px", "costs", "noise", "curve")
+_NUMBERS = ("radius", "rounds", "idle", "best_shell", "last_radius")
 
 
 class Refinement:
     """Rounds of pose refinement and back-projection over all particles."""
 
-    def __init__(
-        self, store: CoefficientStore, half_sets: Int[Tensor, " n"], settings: RefinementSettings, progress: Progress
-    ) -> None:
-        self.store, self.settings, self.progress = store, settings, progress
+    def __init__(self, store: CoefficientStore, half_sets: Int[Tensor, " n"], settings: RefinementSettings) -> None:
+        self.store, self.settings = store, settings
         self.members = [torch.nonzero(half_sets == number)[:, 0] for number in (1, 2)]
         box = store.disc.box
         self.mask = sphere_mask(box, min(MASK_SHARE * settings.diameter_px / 2 + 1, box / 2 - 3), 3.0)
         self.largest_radius = float(store.disc.radius[-1])
 
-    def run(self, state: RefinementState) -> RefinementState:
+    def run(
+        self, state: RefinementState, progress: Progress, after_round: Callable[[RefinementState], None]
+    ) -> RefinementState:
         """Refine until the resolution stops improving or the rounds are used up."""
-        best_shell, idle = 0.0, 0
-        with self.progress.stage("Refining", total=self.settings.rounds):
-            for _ in range(self.settings.rounds):
-                state = self.round(state)
-                shell = self._crossing(state)
-                improved = shell > best_shell + 0.25
-                at_limit = state.radius >= min(self.largest_radius, shell + RADIUS_MARGIN) - 0.5
-                idle = 0 if improved else idle + 1
-                best_shell = max(best_shell, shell)
-                state = replace(state, radius=self._next_radius(state.radius, shell))
-                self.progress.advance()
-                if at_limit and idle >= PATIENCE:
-                    break
+        with progress.stage("Refining", total=self.settings.rounds - state.rounds):
+            while not self._is_finished(state):
+                refined = self.round(state)
+                shell = self._crossing(refined)
+                improved = shell > state.best_shell + LEAST_PROGRESS
+                state = replace(
+                    refined,
+                    rounds=state.rounds + 1,
+                    idle=0 if improved else state.idle + 1,
+                    best_shell=max(state.best_shell, shell),
+                    radius=self._next_radius(state.radius, shell),
+                    last_radius=state.radius,
+                )
+                after_round(state)
+                progress.advance()
         return state
+
+    def _is_finished(self, state: RefinementState) -> bool:
+        at_limit = state.radius <= state.last_radius + 0.5
+        return state.rounds >= self.settings.rounds or (at_limit and state.idle >= PATIENCE)
 
     def round(self, state: RefinementState) -> RefinementState:
         """Refine all poses inside ``state.radius``, then make new half-maps, noise and FSC."""
@@ -128,7 +176,15 @@ class Refinement:
         curve = fsc(raw[0], raw[1]).float()
         first, second = (self._regularised(a, curve) for a in accumulators)
         noise = self._noise(state.noise, residual, int(state.radius))
-        return RefinementState(rotations, shifts, costs, (first, second), noise, state.radius, curve)
+        return replace(
+            state,
+            rotations=rotations,
+            shifts_px=shifts,
+            costs=costs,
+            references=(first, second),
+            noise=noise,
+            curve=curve,
+        )
 
     def _insert(
         self, accumulator: SliceAccumulator, part: Coefficients, rotations: Rotations, shifts_px: Shifts
@@ -167,8 +223,7 @@ class Refinement:
         return solve(accumulator, prior=prior) * self.mask
 
     def _crossing(self, state: RefinementState) -> float:
-        curve = state.curve
-        shell = None if curve is None else crossing_shell(curve, FSC_GOLD_STANDARD)
+        shell = crossing_shell(state.curve, FSC_GOLD_STANDARD)
         return self.largest_radius if shell is None else shell
 
     def _next_radius(self, radius: float, shell: float) -> float:
@@ -180,7 +235,8 @@ class Refinement:
         padded = torch.ones(n_shells)
         padded[: len(noise)] = noise
         costs = torch.zeros(len(poses[0]))
-        return RefinementState(*poses, costs, (reference, reference), padded, self.settings.start_radius)
+        curve = torch.zeros(self.store.disc.box // 2 + 1)
+        return RefinementState(*poses, costs, (reference, reference), padded, self.settings.start_radius, curve)
 
 
 def log_likelihoods(
