@@ -166,9 +166,8 @@ def test_slices_at_quarter_turns_are_transforms_of_sums(
     expected = torch.zeros(box, box, dtype=torch.float64)
     start = 0 if box % 2 else 1
     expected[start:, start:] = turned.sum(0)
-    volume = FourierVolume.from_map(
-        values * gridding_window(box).double()
-    )  # The window belongs to points between grid points.
+    # The window is for points between grid points; there are none here.
+    volume = FourierVolume.from_map(values * gridding_window(box).double())
     coefficients = volume.disc()
     found = volume.sample(R[None], coefficients.kx, coefficients.ky)
     assert relative_error(found[0], coefficients.gather(rfft2_centred(expected))) < 1e-12

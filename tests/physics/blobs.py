@@ -9,7 +9,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Blobs:
-    """Spherical Gaussians of standard deviation ``sigma`` at ``centres [b, 3]`` (x, y, z), in voxels from the centre."""
+    """Spherical Gaussians of standard deviation ``sigma`` at ``centres [b, 3]`` (x, y, z), voxels from the centre."""
 
     centres: Tensor
     weights: Tensor
@@ -26,7 +26,7 @@ class Blobs:
         return Blobs(self.centres @ rotation.double().T, self.weights, self.sigma)
 
     def projections(self, rotations: Tensor, shifts_px: Tensor, box: int) -> Tensor:
-        """Line integrals along lab z of the rotated and shifted particle, ``[n, y, x]`` float64; the box is periodic."""
+        """Line integrals along lab z of the rotated, shifted particle, ``[n, y, x]`` float64; the box is periodic."""
         lab = torch.einsum("nij,bj->nbi", rotations.double(), self.centres)[..., :2] + shifts_px.double()[:, None]
         axis = torch.arange(box, dtype=torch.float64) - box // 2
         x, y = (self._profile(axis - lab[..., i, None], box) for i in range(2))

@@ -32,7 +32,7 @@ def half_map_curves(halves: tuple[Volume, Volume], mask: Map | None, seed: int =
     first_random = max(int(start) if start is not None else box // 2, 1)
     generator = torch.Generator().manual_seed(seed)
     masked = fsc(first * mask, second * mask)
-    noise = [randomise_phases(half, first_random, generator) * mask for half in (first, second)]
+    noise = [randomise_phases(half, float(first_random), generator) * mask for half in (first, second)]
     randomised = fsc(noise[0], noise[1])
     corrected = masked.clone()
     beyond = torch.arange(len(masked)) >= first_random + 2
