@@ -57,7 +57,7 @@ $(RUN)/summary.json: $(STACK)/summary.json
 demo: $(RUN)/summary.json
 	@echo; echo 'Poses against the truth, after the best global rotation, shift and hand'
 	@$(BIN)/vitreous evaluate poses $(RUN) --truth $(STACK)/truth.star --json demo/poses.json
-	@echo; echo 'Map against the truth: Fourier shell correlation inside the mask of the truth, by 0.5 and 0.143'
+	@echo; echo 'Map against the truth, after alignment: where their Fourier shell correlation falls to 0.5 and 0.143, and its mean'
 	@$(BIN)/vitreous evaluate map $(RUN) --truth $(STACK)/state_01.mrc --json demo/map.json
 	@echo; echo 'Open $(RUN)/report.html in a browser.'
 
