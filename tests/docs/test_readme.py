@@ -4,6 +4,7 @@ import re
 import shlex
 import subprocess
 import tomllib
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,12 @@ from tests.docs.pages import ROOT, commands, fenced_blocks
 from vitreous.cli.main import main
 from vitreous.cli.registry import COMMANDS
 from vitreous.io import open_particles, write_cs
+from vitreous.methods.search import config
 
 README = ROOT / "README.md"
+
+HURRY = {"iterations": 5, "refine_iterations": 1}
+"""The shortest search there is: how well it finds maps is tested elsewhere."""
 
 
 @pytest.fixture(scope="module")
@@ -44,15 +49,15 @@ def test_commands_of_the_readme(workplace: Path, monkeypatch: pytest.MonkeyPatch
     for line in commands(README):
         program, *words = shlex.split(line)
         assert program == "vitreous"
-        # The shortest search there is: what the commands compute is tested elsewhere.
-        hurry = ["--iterations", "5", "--refine-iterations", "1"] if words[0] == "abinitio" else []
-        assert main([*words, *hurry, "--quiet"]) == 0, line
+        hurry = [f"--{name.replace('_', '-')}={value}" for name, value in HURRY.items()]
+        assert main([*words, *(hurry if words[0] == "abinitio" else []), "--quiet"]) == 0, line
 
 
 def test_python_example_of_the_readme(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(workplace)
+    monkeypatch.setattr(config, "SearchConfig", partial(config.SearchConfig, **HURRY))
     (example,) = fenced_blocks(README, "python")
     assert len([line for line in example.splitlines() if line]) == 10
     exec(compile(example, "README.md", "exec"), {})  # noqa: S102 - this is the documentation's own code
