@@ -1,0 +1,149 @@
+"""Ab initio quality over several seeds, scored by vitreous and, where one is given, by an independent program.
+
+    python -m benchmarks.abinitio phantom --recipe phantom-demo
+    python -m benchmarks.abinitio ribosome --recipe ribosome-64 --structure 4v5a.cif.gz --stack-maker make_stack.py
+    python -m benchmarks.abinitio mine --map map.mrc --stack-maker make_stack.py --n 3000 --snr 0.1 --shift 2
+    python -m benchmarks.abinitio mine --stack FOLDER [--truth-map map.mrc]
+
+FOLDER holds ``particles.star`` and ``truth.star``. A stack maker is called as ``MAKER MAP OUT --n N --snr SNR --shift
+PX --seed SEED`` and leaves such a folder; with it, another program's projector makes the images. A scorer is called as
+``SCORER TRUTH.star RESULT.star [--map RESULT.mrc --gt TRUTH.mrc]`` and prints one line of JSON. Writes
+``results/abinitio-NAME.json`` and prints its table.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.processes import VITREOUS, run_measured
+from benchmarks.rows import RESULTS, ResultFile
+from benchmarks.tables import section
+from vitreous.io import open_particles
+from vitreous.simulate.recipes import find_recipe
+
+OURS = ("median_deg", "within_10_deg", "shift_mean_px")
+FROM_SCORER = {"deg_median": "scorer_median_deg", "within10": "scorer_within_10_deg", "fsc05_A": "scorer_fsc05_A"}
+"""What is kept of a scorer's JSON, and its name in the records."""
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Particles whose truth is known.
+
+    Attributes
+    ----------
+    folder
+        Holds ``particles.star`` and ``truth.star``.
+    truth_map
+        The map that they show; None where only the poses are known.
+    origin
+        Who made the images.
+    """
+
+    folder: Path
+    truth_map: Path | None
+    origin: str
+
+
+def prepare_stack(given: argparse.Namespace, work: Path) -> Stack:
+    """Find or make the stack."""
+    if given.stack is not None:
+        return Stack(given.stack, given.truth_map, "given")
+    if given.map is not None:
+        return make_stack(given, given.map, work, {"n": given.n, "snr": given.snr, "shift": given.shift})
+    config = find_recipe(given.recipe).config
+    # The projector of another program needs only the recipe's map, which comes with any number of particles.
+    few = ("--n", "1") if given.stack_maker else ()
+    structure = given.structure or "phantom"
+    simulated = work / "simulated"
+    recipe = ("--recipe", given.recipe, *few, "--overwrite", "--quiet", "-o", simulated)
+    run_measured([*VITREOUS, "simulate", structure, *recipe])
+    truth = simulated / "state_01.mrc"
+    if not given.stack_maker:
+        return Stack(simulated, truth, "vitreous simulate")
+    return make_stack(given, truth, work, {"n": config.n, "snr": config.snr, "shift": config.shift})
+
+
+def make_stack(given: argparse.Namespace, volume: Path, work: Path, settings: dict[str, float]) -> Stack:
+    """Have the stack made from a map."""
+    out = work / "stack"
+    words = [str(part) for name, value in settings.items() for part in (f"--{name}", value)]
+    run_measured([sys.executable, given.stack_maker, volume, out, *words, "--seed", str(given.stack_seed)])
+    return Stack(out, volume, given.stack_maker.name)
+
+
+def score(given: argparse.Namespace, stack: Stack, run: Path) -> dict[str, float]:
+    """Compare a run with the truth."""
+    truth = stack.folder / "truth.star"
+    poses = _evaluate("poses", run, truth)
+    figures = {name: float(poses[name]) for name in OURS}
+    if stack.truth_map is not None:
+        figures["resolution_05_A"] = float(_evaluate("map", run, stack.truth_map)["resolution_05_A"])
+    if given.scorer is None:
+        return figures
+    maps = ("--map", run / "volume.mrc", "--gt", stack.truth_map) if stack.truth_map else ()
+    done = run_measured([sys.executable, given.scorer, truth, run / "particles.star", *maps])
+    found = json.loads(done.output.strip().splitlines()[-1])
+    return figures | {ours: float(found[theirs]) for theirs, ours in FROM_SCORER.items() if theirs in found}
+
+
+def _evaluate(what: str, run: Path, truth: Path) -> dict[str, Any]:
+    file = run.parent / f"{run.name}-{what}.json"
+    run_measured([*VITREOUS, "evaluate", what, run, "--truth", truth, "--json", file])
+    return json.loads(file.read_text())
+
+
+def run_seeds(given: argparse.Namespace, work: Path, results: ResultFile) -> None:
+    """Run and score every seed."""
+    stack = prepare_stack(given, work)
+    particles = open_particles(stack.folder / "particles.star", contrast="bright")
+    known = {"stack": stack.origin, "n": len(particles), "box": particles.box, "threads": given.threads}
+    for seed in given.seeds:
+        run = work / f"seed-{seed}"
+        words = ("abinitio", stack.folder / "particles.star", "-o", run, "--seed", str(seed))
+        done = run_measured([*VITREOUS, *words, "--threads", str(given.threads), "--overwrite", "--quiet"])
+        verdict = json.loads((run / "summary.json").read_text())["verdict"]
+        figures = score(given, stack, run)
+        results.add(f"abinitio-{given.name}", done, {**known, "seed": seed, "verdict": verdict}, figures)
+        print(f"seed {seed}: {verdict}, {figures['median_deg']:.2f}°, {done.wall_seconds:.0f} s", flush=True)
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", help="the results become abinitio-NAME.json")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--stack", type=Path, help="folder with particles.star and truth.star")
+    source.add_argument("--map", type=Path, help="map to project; needs --stack-maker")
+    source.add_argument("--recipe", help="see vitreous simulate --recipes")
+    parser.add_argument("--structure", type=Path, help="structure file, where the recipe needs one")
+    parser.add_argument("--truth-map", type=Path, help="true map of --stack")
+    parser.add_argument("--stack-maker", type=Path, help="Python script that projects a map")
+    parser.add_argument("--scorer", type=Path, help="Python script that scores a run independently")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--n", type=int, default=3000, help="particles of --map")
+    parser.add_argument("--snr", type=float, default=0.1, help="of --map")
+    parser.add_argument("--shift", type=float, default=2.0, help="largest shift in px, of --map")
+    parser.add_argument("--stack-seed", type=int, default=0, help="seed of the stack maker")
+    parser.add_argument("--work", type=Path, help="folder for stacks and runs, kept; a temporary one by default")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    given = parser.parse_args()
+    if given.map is not None and given.stack_maker is None:
+        parser.error("--map needs --stack-maker")
+    return given
+
+
+def main() -> None:
+    given = parse()
+    results = ResultFile(given.results / f"abinitio-{given.name}.json")
+    with tempfile.TemporaryDirectory(prefix="vitreous-bench-") as temporary:
+        run_seeds(given, (given.work or Path(temporary)).absolute(), results)
+    print("\n" + section(f"abinitio-{given.name}", results.records))
+
+
+if __name__ == "__main__":
+    main()

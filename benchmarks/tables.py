@@ -1,0 +1,224 @@
+"""The page of benchmarks, made from the committed results.
+
+python -m benchmarks.tables            write docs/benchmarks.md
+python -m benchmarks.tables --check    compare only; exit code 1 where the page is out of date
+"""
+
+import argparse
+import statistics
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from benchmarks.rows import RESULTS, ROOT, read_rows
+from vitreous.evaluate.records import BenchmarkRecord
+
+PAGE = ROOT / "docs" / "benchmarks.md"
+
+Records = Sequence[BenchmarkRecord]
+
+INTRODUCTION = """\
+# Benchmarks
+
+*Made by `python -m benchmarks.tables` from `benchmarks/results/*.json`; edit those, not this page.*
+
+Every row of the results holds its commit, machine, settings, wall time, processor time and peak memory. Memory is
+*anonymous* memory: what a process holds that is no copy of a file, read every 0.02 s while it runs. To measure on your
+own machine:
+
+    python -m benchmarks.kernels
+    python -m benchmarks.reconstruct
+    python -m benchmarks.abinitio phantom --recipe phantom-demo
+    python -m benchmarks.tables
+
+`vitreous benchmark` lists the tables that need nothing but the installed package, and `vitreous benchmark NAME -o DIR`
+runs one.
+"""
+
+
+def page(results: Path) -> str:
+    """Return the text of the page."""
+    files = sorted(results.glob("*.json"), key=lambda path: (_order(path.stem), path.stem))
+    parts = [section(path.stem, rows) for path in files if (rows := read_rows(path))]
+    return "\n".join([INTRODUCTION, *parts])
+
+
+def section(stem: str, records: Records) -> str:
+    """Return the heading, the tables and the circumstances of one result file."""
+    title, body = _layout(stem)
+    return f"## {title}\n\n{body(records)}\n{circumstances(records)}"
+
+
+def circumstances(records: Records) -> str:
+    """Say where, when and on which commit."""
+    machines = sorted({_machine(record) for record in records})
+    commits = sorted({record.commit for record in records})
+    days = sorted({record.date[:10] for record in records})
+    return f"*{'; '.join(machines)}. {' to '.join(dict.fromkeys((days[0], days[-1])))}, commit {', '.join(commits)}.*\n"
+
+
+def kernels_table(records: Records) -> str:
+    """Figures of the hot loops."""
+    header = ["kernel", "box px", "threads", "median", "best of the rounds", "unit"]
+    rows = []
+    for record in records:
+        unit = next(name for name in ("ns_per_sample", "gflop_per_s") if name in record.quality)
+        figures = [f"{record.quality[key]:.3g}" for key in (unit, f"best_{unit}")]
+        name = "ns per sample" if unit == "ns_per_sample" else "GFLOP/s"
+        rows.append([record.name, *_settings(record, "box", "threads"), *figures, name])
+    return _table(header, rows)
+
+
+def reconstruct_table(records: Records) -> str:
+    """Simulation, reconstruction beside RELION, and growth of memory."""
+    simulated = [r for r in records if r.name == "vitreous-simulate"]
+    rest = [r for r in records if r.name != "vitreous-simulate"]
+    return "\n".join([_simulation(simulated), _reconstructions(rest), *_growth(rest)])
+
+
+def _simulation(records: Records) -> str:
+    header = [
+        "simulation",
+        "images",
+        "box px",
+        "threads",
+        "runs",
+        "images/s",
+        "images/s after the start of the process",
+    ]
+    rows = [
+        [
+            same[0].name,
+            *_settings(same[0], "n", "box", "threads"),
+            str(len(same)),
+            *(f"{_median(r.quality[key] for r in same):.0f}" for key in ("images_per_s", "images_per_s_after_start")),
+        ]
+        for same in _grouped(records)
+    ]
+    return _table(header, rows)
+
+
+def _reconstructions(records: Records) -> str:
+    header = ["reconstruction", "images", "box px", "threads", "runs", "median s", "processor s", "anonymous MB"]
+    header += ["Å at FSC 0.5 to the truth", "RELION's time over this, pair by pair"]
+    rows = [
+        [
+            same[0].name,
+            *_settings(same[0], "n", "box", "threads"),
+            str(len(same)),
+            f"{_median(r.wall_seconds for r in same):.1f}",
+            f"{_median(r.quality['cpu_seconds'] for r in same):.1f}",
+            f"{max(r.peak_memory_MB for r in same):.0f}",
+            f"{_median(r.quality['resolution_05_A'] for r in same):.2f}",
+            ", ".join(f"{ratio:.2f}" for ratio in ratios(same, records)) or "–",
+        ]
+        for same in _grouped(records)
+    ]
+    return _table(header, rows)
+
+
+def ratios(mine: Records, records: Records) -> list[float]:
+    """Time of RELION over the time of vitreous, for each repetition on the same images."""
+    if not mine[0].name.startswith("vitreous"):
+        return []
+    theirs = {(r.settings["n"], r.settings["repetition"]): r for r in records if r.name.startswith("relion")}
+    pairs = [(theirs.get((r.settings["n"], r.settings["repetition"])), r) for r in mine]
+    return [relion.wall_seconds / r.wall_seconds for relion, r in pairs if relion is not None]
+
+
+def _growth(records: Records) -> list[str]:
+    """Say how the memory of one thread grows from the fewest to the most images."""
+    ours = sorted((r for r in records if r.name.startswith("vitreous")), key=lambda r: r.settings["n"])
+    ours = [r for r in ours if r.settings["threads"] == 1]
+    if not ours or ours[0].settings["n"] == ours[-1].settings["n"]:
+        return []
+    few, many = ours[0], ours[-1]
+    growth = many.peak_memory_MB - few.peak_memory_MB
+    sizes = f"{few.settings['n']:,} to {many.settings['n']:,}"
+    return [f"From {sizes} images the peak of anonymous memory on one thread changes by {growth:+.0f} MB.\n"]
+
+
+def abinitio_table(records: Records) -> str:
+    """One row per seed."""
+    columns = {
+        "median_deg": "median error °",
+        "within_10_deg": "within 10°",
+        "shift_mean_px": "shift error px",
+        "resolution_05_A": "Å at FSC 0.5 to the truth",
+        "scorer_median_deg": "median error °, independent",
+        "scorer_within_10_deg": "within 10°, independent",
+        "scorer_fsc05_A": "Å at FSC 0.5, independent",
+    }
+    known = [name for name in columns if any(name in record.quality for record in records)]
+    header = ["images by", "images", "box px", "threads", "seed", "verdict", *(columns[name] for name in known)]
+    rows = [
+        [
+            *_settings(record, "stack", "n", "box", "threads", "seed", "verdict"),
+            *(f"{record.quality[name]:.3g}" if name in record.quality else "–" for name in known),
+            f"{record.wall_seconds:.0f}",
+            f"{record.peak_memory_MB:.0f}",
+        ]
+        for record in records
+    ]
+    return _table([*header, "s", "anonymous MB"], rows)
+
+
+def _layout(stem: str) -> tuple[str, Callable[[Records], str]]:
+    if stem == "kernels":
+        return "Kernels", kernels_table
+    if stem == "reconstruct":
+        return "Simulation, and reconstruction with known poses", reconstruct_table
+    if stem.startswith("abinitio-"):
+        return f"Ab initio: {stem.removeprefix('abinitio-')}", abinitio_table
+    message = f"no table is known for {stem}.json: name it kernels, reconstruct or abinitio-NAME"
+    raise ValueError(message)
+
+
+def _order(stem: str) -> int:
+    return next((i for i, start in enumerate(("abinitio", "reconstruct")) if stem.startswith(start)), 2)
+
+
+def _grouped(records: Records) -> list[list[BenchmarkRecord]]:
+    """Records that differ in the repetition only, in the order of the first of each."""
+    groups: dict[tuple[object, ...], list[BenchmarkRecord]] = {}
+    for record in records:
+        fixed = sorted((name, value) for name, value in record.settings.items() if name != "repetition")
+        groups.setdefault((record.name, *fixed), []).append(record)
+    return list(groups.values())
+
+
+def _settings(record: BenchmarkRecord, *names: str) -> list[str]:
+    values = [record.settings[name] for name in names]
+    return [f"{value:,}" if isinstance(value, int) else str(value) for value in values]
+
+
+def _median(values: Iterable[float]) -> float:
+    return statistics.median(values)
+
+
+def _machine(record: BenchmarkRecord) -> str:
+    m = record.machine
+    gpu = f", {m['gpu']}" if m["gpu"] else ""
+    return f"{m['processor']}, {m['cores']} cores{gpu}, {m['memory_GB']} GB; python {m['python']}, torch {m['torch']}"
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true")
+    text = page(RESULTS)
+    if not parser.parse_args().check:
+        PAGE.write_text(text)
+        return 0
+    is_current = PAGE.exists() and PAGE.read_text() == text
+    if not is_current:
+        print(f"{PAGE} is out of date: run python -m benchmarks.tables", file=sys.stderr)
+    return 0 if is_current else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
