@@ -12,7 +12,7 @@ from torch import Tensor
 from vitreous.fourier.frequencies import Disc
 from vitreous.physics.shifts import disc_phases
 from vitreous.physics.slices import FourierVolume
-from vitreous.typing import Complex, Float, Int, Rotations, Shifts
+from vitreous.typing import Complex, Float, Int
 
 CHUNK_SCORES = 400_000
 """Scores computed at a time: few enough to stay in cache, many enough for an efficient matrix product."""
@@ -34,14 +34,20 @@ class References:
         ``exp(+2πi k·t / n)``, ``[t, k]``: moves an image's particle from t to the centre.
     """
 
-    rotations: Rotations
-    shifts_px: Shifts
+    rotations: Float[Tensor, "r 3 3"]
+    shifts_px: Float[Tensor, "t 2"]
     slices: Float[Tensor, "r k2"]
     power: Float[Tensor, "r k"]
     phases: Complex[Tensor, "t k"]
 
     @staticmethod
-    def of(volume: FourierVolume, rotations: Rotations, shifts_px: Shifts, disc: Disc, count: int) -> "References":
+    def of(
+        volume: FourierVolume,
+        rotations: Float[Tensor, "r 3 3"],
+        shifts_px: Float[Tensor, "t 2"],
+        disc: Disc,
+        count: int,
+    ) -> "References":
         """Slice a map at every rotation, inside the first ``count`` coefficients of a disc."""
         slices = volume.sample(rotations, disc.kx[:count].contiguous(), disc.ky[:count].contiguous())
         parts = torch.view_as_real(slices)
