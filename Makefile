@@ -14,7 +14,7 @@ RUN := demo/run
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo install develop check test test-all figure clean
+.PHONY: help demo install develop check test test-all bench figure clean
 
 help:
 	@printf '%s\n' \
@@ -22,6 +22,7 @@ help:
 	  'make test      all that CI runs: checks, tests and doctests' \
 	  'make check     style, types, layers and sizes only' \
 	  'make test-all  the slow tests and those that need a GPU as well' \
+	  'make bench     measure hot loops, reconstruction and ab initio; an idle machine, minutes' \
 	  'make figure    draw the figure of the README from the demo' \
 	  'make clean     remove the demo and all caches; .venv stays'
 
@@ -80,6 +81,12 @@ test: check
 test-all: check
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --doctest-modules src/vitreous tests
 
+bench: $(VENV)/.developing
+	$(BIN)/python -m benchmarks.kernels
+	$(BIN)/python -m benchmarks.reconstruct
+	$(BIN)/python -m benchmarks.abinitio phantom --recipe phantom-demo
+	$(BIN)/python -m benchmarks.tables
+
 clean:
 	rm -rf demo build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
-	find src tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src tests tools benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
