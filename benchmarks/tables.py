@@ -24,15 +24,15 @@ INTRODUCTION = """\
 
 Every row of the results holds its commit, machine, settings, wall time, processor time and peak memory. Memory is
 *anonymous* memory: what a process holds that is no copy of a file, read every 0.02 s while it runs. To measure on your
-own machine:
+own machine, `make bench`, or one of its steps:
 
     python -m benchmarks.kernels
     python -m benchmarks.reconstruct
     python -m benchmarks.abinitio phantom --recipe phantom-demo
     python -m benchmarks.tables
 
-`vitreous benchmark` lists the tables that need nothing but the installed package, and `vitreous benchmark NAME -o DIR`
-runs one.
+RELION is compared with where it is installed. `vitreous benchmark` lists tables that come with the package, and
+`vitreous benchmark NAME -o DIR` runs one.
 """
 
 
