@@ -1,5 +1,7 @@
 """``vitreous evaluate``: poses and maps against a truth or against each other."""
 
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -74,7 +76,17 @@ class EvaluateMap:
         path = self.map / "volume.mrc" if self.map.is_dir() else self.map
         mask = None if self.mask is None else read_map(self.mask)
         found = compare_maps(read_map(path), read_map(self.truth), mask, align=not self.aligned)
-        show(found.summary(), self.json)
+        curve = {"frequency_per_A": found.frequency_per_A.tolist(), "fsc": found.fsc.tolist()}
+        show(found.summary(), self.json, unprinted=curve)
+        sys.stdout.write("\n" + _curve_as_text(curve["frequency_per_A"], curve["fsc"]))
+
+
+def _curve_as_text(frequency_per_A: Sequence[float], fsc: Sequence[float], lines: int = 12) -> str:
+    """About a dozen shells of a curve, evenly spaced, with the last."""
+    step = max(1, round((len(fsc) - 1) / lines))
+    shells = sorted({*range(step, len(fsc), step), len(fsc) - 1})
+    rows = [f"{1 / frequency_per_A[k]:7.2f} Å   {fsc[k]:6.3f}" for k in shells]
+    return "resolution      FSC\n" + "\n".join(rows) + "\n"
 
 
 def _with_poses(path: Path) -> Particles:

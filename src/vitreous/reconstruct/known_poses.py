@@ -54,7 +54,8 @@ def split_half_sets(particles: Particles, seed: int) -> Int[Tensor, " n"]:
     return halves
 
 
-def _grid_copies(box: int, threads: int) -> int:
+def grid_copies(box: int, threads: int) -> int:
+    """Private grids that two accumulators may have: one per thread, as far as they take less than 2 GB."""
     size = 12 * (2 * box + 1) ** 2 * (box + 1)
     return max(1, min(threads, _GRID_BUDGET_BYTES // (2 * size)))
 
@@ -65,7 +66,7 @@ def back_project_halves(
     """Insert every particle into the accumulator of its half-set; images are read once, in order."""
     coefficients = disc(particles.box, particles.box / 2)
     k = (coefficients.kx, coefficients.ky)
-    copies = _grid_copies(particles.box, torch.get_num_threads())
+    copies = grid_copies(particles.box, torch.get_num_threads())
     first, second = (SliceAccumulator(particles.box, threads=copies) for _ in range(2))
     group = point_group(symmetry)
     with progress.stage("Back-projecting", total=len(particles)):

@@ -13,6 +13,9 @@ from vitreous.typing import Float
 GUINIER_FROM_A = 10.0
 """The Guinier fit uses frequencies beyond 10 Å, where protein density falls off as a Gaussian."""
 
+GUINIER_NEEDS_A = 6.0
+"""A map of lower resolution leaves the fit too short a line: it would measure the map's own fall-off."""
+
 
 @dataclass(frozen=True)
 class Sharpened:
@@ -33,8 +36,10 @@ def figure_of_merit(curve: Float[Tensor, " shells"]) -> Float[Tensor, " shells"]
 def guinier_bfactor_A2(volume: Volume, curve: Float[Tensor, " shells"], resolution_A: float) -> float:
     """B-factor by a line through ``ln(C_ref·|F|)`` over ``s²`` between 10 Å and the resolution (same source).
 
-    Returns 0 where fewer than five shells lie between them.
+    Returns 0 where the resolution is worse than 6 Å or fewer than five shells lie between them.
     """
+    if resolution_A > GUINIER_NEEDS_A:
+        return 0.0
     extent_A = volume.box * volume.voxel_size_A
     shells = torch.arange(len(curve), dtype=torch.float64)
     first, last = extent_A / GUINIER_FROM_A, extent_A / resolution_A

@@ -18,7 +18,7 @@ from vitreous.methods.search.verdict import judge
 from vitreous.reconstruct.coefficients import CoefficientStore
 from vitreous.reconstruct.diameter import estimate_diameter_A
 from vitreous.reconstruct.known_poses import ReconstructConfig, reconstruct_halves, split_half_sets
-from vitreous.typing import Map
+from vitreous.typing import Float, Map
 
 MIN_PARTICLES = 100
 SEARCH_RADIUS_SHARE = 0.75
@@ -163,7 +163,7 @@ def _check(particles: Particles) -> None:
         )
 
 
-def resize_map(values: Map, box: int) -> Map:
+def resize_map(values: Map, box: int) -> Float[Tensor, "box box box"]:
     """Bring a map to another box over the same field; slices keep their values, frequencies beyond are zero."""
     full = torch.fft.fftshift(torch.fft.fftn(torch.fft.ifftshift(values)))
     resized = centred_resize(full, box, (0, 1, 2))

@@ -15,6 +15,7 @@ from vitreous.physics.slices import FourierVolume, SliceAccumulator
 from vitreous.reconstruct.backprojection import shell_weights, solve, symmetry_copies
 from vitreous.reconstruct.coefficients import Coefficients, CoefficientStore
 from vitreous.reconstruct.gauss_newton import Target, pose_costs, refine_poses
+from vitreous.reconstruct.known_poses import grid_copies
 from vitreous.reconstruct.masks import sphere_mask
 from vitreous.typing import Float, Int, Map, Rotations, Shifts
 
@@ -164,7 +165,7 @@ class Refinement:
         accumulators = []
         for members, reference in zip(self.members, state.references, strict=True):
             target = Target(FourierVolume.from_map(reference), disc, (1 / state.noise)[disc.shell[:count]])
-            accumulator = SliceAccumulator(disc.box, threads=torch.get_num_threads())
+            accumulator = SliceAccumulator(disc.box, threads=grid_copies(disc.box, torch.get_num_threads()))
             for rows in torch.split(members, CHUNK):
                 part = self.store.batch(rows)
                 found = refine_poses(target, part, rotations[rows], shifts[rows], steps=STEPS_PER_ROUND)
