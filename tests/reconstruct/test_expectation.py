@@ -103,6 +103,24 @@ def test_native_sums_equal_matrix_products(sharpness: float) -> None:
         assert float((first - second).norm()) < 5e-3 * float(first.norm())
 
 
+def test_native_sums_of_a_flat_posterior() -> None:
+    """Images that fit every pose alike spread evenly, however many poses there are."""
+    generator = torch.Generator().manual_seed(0)
+    shifts, rotations, count = 9, 4000, 5
+    phases = torch.ones(shifts, count, dtype=torch.complex64)
+    slices = 1e-4 * torch.randn(rotations, 2 * count, generator=generator)
+    power = slices.view(rotations, count, 2).square().sum(-1)
+    grid = References(torch.eye(3).expand(rotations, 3, 3), torch.zeros(shifts, 2), slices, power, phases)
+    yc = torch.randn(3, count, generator=generator, dtype=torch.complex64)
+    c2 = torch.rand(3, count, generator=generator)
+    copies = centred_copies(yc, phases)
+    plain, native = (RotationSums(rotations, count) for _ in range(2))
+    plain.add(posterior(score(copies, c2, grid)).weights, copies, c2)
+    native.add_posterior(copies, c2, grid, 1.0)
+    assert float((plain._values - native._values).norm()) < 1e-3 * float(plain._values.norm())
+    torch.testing.assert_close(native._mass, plain._mass, rtol=1e-3, atol=1e-6)
+
+
 def test_sums_insert_what_single_images_would() -> None:
     """Every image inserted at every pose with its weight, one by one, gives the same map sums."""
     _, store, references, part, copies, scores = some_scores()

@@ -19,6 +19,9 @@ LOG_CUT = 16.0
 WEIGHT_CUT = 1e-4
 """Poses with less than this share of an image's weight are not summed; the rest is scaled up to make it good."""
 
+FLAT_CUT = 0.1
+"""Poses with at least this share of the best one's weight are always summed: a flat posterior has nothing else."""
+
 
 @njit(**_OPTIONS)
 @no_type_check
@@ -74,7 +77,7 @@ def accumulate_kernel(cross, norms, sharpness, copies, c2, sums, summary):
         peak = _peak(cross[i], norms[i])
         count, total, squares, top = _weights(cross[i], norms[i], peak, sharpness, indices, weights)
         best[i], effective[i], evidence[i] = top, total * total / squares, sharpness * peak + math.log(total)
-        cut = np.float32(WEIGHT_CUT * total)
+        cut = np.float32(min(WEIGHT_CUT * total, FLAT_CUT))
         kept = 0.0
         for j in range(count):
             if weights[j] >= cut:
