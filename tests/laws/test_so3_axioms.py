@@ -7,7 +7,7 @@ import torch
 
 from vitreous.geometry import rotations as rot
 
-TOLERANCE = {torch.float32: 2e-6, torch.float64: 1e-12}  # below 1e-6 rad roma stops at first order: 5e-13
+TOLERANCE = {torch.float32: 2e-6, torch.float64: 1e-12}
 KINDS = ["generic", "near identity", "identity", "near pi", "pi"]
 
 

@@ -5,7 +5,6 @@ A rotation ``R`` takes particle coordinates to microscope coordinates, ``r_lab =
 manual states them as rotations of the coordinate system).
 """
 
-import roma
 import torch
 from torch import Tensor
 
@@ -42,25 +41,60 @@ def euler_from_rotation(rotations: Float[Tensor, "n 3 3"]) -> Float[Tensor, "n 3
 
 
 def rotation_from_vector(vectors_rad: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3 3"]:
-    """Exponential map: rotation by ``|v|`` radians about ``v`` (smooth at zero)."""
-    return roma.rotvec_to_rotmat(vectors_rad)
+    """Exponential map: rotation by ``|v|`` radians about ``v`` (Rodrigues), smooth and differentiable at zero."""
+    squared = vectors_rad.square().sum(-1)[:, None, None]
+    small = squared < 1e-4  # there θ⁶/5040 < 1e-15: the series is exact
+    safe = torch.where(small, torch.ones_like(squared), squared)
+    angle = safe.sqrt()
+    sine = torch.where(small, 1 - squared / 6 + squared**2 / 120, angle.sin() / angle)
+    cosine = torch.where(small, 0.5 - squared / 24 + squared**2 / 720, (1 - angle.cos()) / safe)
+    x, y, z = vectors_rad.unbind(-1)
+    zero = torch.zeros_like(x)
+    rows = [[zero, -z, y], [z, zero, -x], [-y, x, zero]]
+    cross = torch.stack([torch.stack(row, -1) for row in rows], -2)
+    return torch.eye(3).to(vectors_rad) + sine * cross + cosine * (cross @ cross)
 
 
 def vector_from_rotation(rotations: Float[Tensor, "n 3 3"]) -> Float[Tensor, "n 3"]:
     """Logarithm: the rotation vector, in radians, with norm in [0, π]."""
-    return roma.rotmat_to_rotvec(rotations)
+    wxyz = quaternion_from_rotation(rotations)
+    w, imaginary = wxyz[:, :1], wxyz[:, 1:]
+    norm = imaginary.norm(dim=-1, keepdim=True)
+    tiny = norm < 1e-12
+    safe = torch.where(tiny, torch.ones_like(norm), norm)
+    return imaginary * torch.where(tiny, torch.full_like(norm, 2.0), 2 * torch.atan2(safe, w) / safe)
 
 
 def rotation_from_quaternion(quaternions_wxyz: Float[Tensor, "n 4"]) -> Float[Tensor, "n 3 3"]:
     """Rotations from quaternions ``(w, x, y, z)`` of any non-zero norm."""
-    unit = quaternions_wxyz / quaternions_wxyz.norm(dim=-1, keepdim=True)
-    return roma.unitquat_to_rotmat(unit.roll(-1, dims=-1))
+    w, x, y, z = (quaternions_wxyz / quaternions_wxyz.norm(dim=-1, keepdim=True)).unbind(-1)
+    rows = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+    ]
+    return torch.stack([torch.stack(row, -1) for row in rows], -2)
 
 
 def quaternion_from_rotation(rotations: Float[Tensor, "n 3 3"]) -> Float[Tensor, "n 4"]:
-    """Unit quaternions ``(w, x, y, z)`` with ``w ≥ 0``."""
-    wxyz = roma.rotmat_to_unitquat(rotations).roll(1, dims=-1)
-    return torch.where(wxyz[:, :1] < 0, -wxyz, wxyz)
+    """Unit quaternions ``(w, x, y, z)`` with ``w ≥ 0``.
+
+    The rows of ``4·q qᵀ`` are known from the matrix; the row of the largest component is well conditioned everywhere
+    (Shepperd 1978).
+    """
+    r = rotations.flatten(-2)
+    xx, xy, xz, yx, yy, yz, zx, zy, zz = r.unbind(-1)
+    outer = [
+        [1 + xx + yy + zz, zy - yz, xz - zx, yx - xy],
+        [zy - yz, 1 + xx - yy - zz, xy + yx, xz + zx],
+        [xz - zx, xy + yx, 1 - xx + yy - zz, yz + zy],
+        [yx - xy, xz + zx, yz + zy, 1 - xx - yy + zz],
+    ]
+    candidates = torch.stack([torch.stack(row, -1) for row in outer], -2)
+    largest = candidates.diagonal(dim1=-2, dim2=-1).argmax(-1)
+    row = candidates[torch.arange(len(r), device=r.device), largest]
+    unit = row / row.norm(dim=-1, keepdim=True)
+    return torch.where(unit[:, :1] < 0, -unit, unit)
 
 
 def random_rotations(n: int, generator: torch.Generator) -> Float[Tensor, "n 3 3"]:
