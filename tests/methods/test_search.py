@@ -85,7 +85,7 @@ def test_result_is_complete_and_judged_solved() -> None:
 
 def test_noise_is_judged_failed() -> None:
     images = torch.randn(250, BOX, BOX, generator=torch.Generator().manual_seed(3))
-    made = Search(replace(QUICK, refine_iterations=2)).run(particles_of(images, varied_optics(250)))
+    made = Search(replace(QUICK, minibatch=40, refine_iterations=2)).run(particles_of(images, varied_optics(250)))
     assert made.verdict == "failed"
     assert made.warnings
 
