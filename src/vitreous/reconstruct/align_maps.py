@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 import numpy as np
 import torch
@@ -12,9 +11,9 @@ from torch import Tensor
 
 from vitreous.data import Volume
 from vitreous.errors import InputError
-from vitreous.fourier.transform import centred_resize
 from vitreous.geometry.grids import so3_grid_for_spacing
 from vitreous.geometry.rotations import rotation_angle_deg, rotation_from_vector
+from vitreous.reconstruct.map_spectrum import MapSpectrum, crop_map, half_ball
 from vitreous.typing import Float, Map, Rotations
 
 _COARSE_RADIUS = 6
@@ -22,7 +21,8 @@ _COARSE_SPACING_DEG = 11.0
 _COARSE_BOX = 16
 _CANDIDATES = 8
 _FINALISTS = 3
-_WORKING_BOX = 96
+_WORKING_BOX = 95
+"""Odd, so that every frequency has its opposite."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def align_maps(estimate: Volume, target: Volume, *, allow_mirror: bool = True) -
         if not float(volume.values.std()) > 0 or not bool(torch.isfinite(volume.values).all()):
             raise InputError(f"the {name} is constant or holds NaN", remedy="Give a map that shows a particle")
     hands = [estimate, mirror_map(estimate)] if allow_mirror else [estimate]
-    fits = [_best_fit(_working_copy(hand), _working_copy(target)) for hand in hands]
+    fits = [_best_fit(crop_map(hand.values, _WORKING_BOX), crop_map(target.values, _WORKING_BOX)) for hand in hands]
     mirrored = len(fits) == 2 and fits[1].score > fits[0].score
     fit = fits[mirrored]
     translation_A = fit.shift * estimate.box * estimate.voxel_size_A
@@ -140,44 +140,6 @@ class _Fit:
     score: float
 
 
-def _working_copy(volume: Volume) -> Map:
-    """Return the map in at most ``_WORKING_BOX`` voxels over the same field, float32."""
-    values, n = volume.values.detach().cpu().float(), volume.box
-    if n <= _WORKING_BOX:
-        return values
-    full = torch.fft.fftshift(torch.fft.fftn(torch.fft.ifftshift(values)))
-    cropped = centred_resize(full, _WORKING_BOX - 1, (0, 1, 2))
-    return torch.fft.fftshift(torch.fft.ifftn(torch.fft.ifftshift(cropped)).real).contiguous()
-
-
-@lru_cache(maxsize=8)
-def _half_ball(radius: int) -> tuple[Tensor, Tensor]:
-    """Integer frequencies ``(x, y, z)`` [k, 3] with x ≥ 0 and 0 < |k| < radius + ½, and their shells."""
-    side = torch.arange(-radius, radius + 1)
-    k = torch.cartesian_prod(torch.arange(radius + 1), side, side).float()
-    shell = torch.floor(k.norm(dim=-1) + 0.5).long()
-    inside = (shell > 0) & (shell <= radius)
-    return k[inside], shell[inside]
-
-
-class _Spectrum:
-    """The oversampled transform of a map, read at any frequency by trilinear interpolation."""
-
-    def __init__(self, values: Map) -> None:
-        self.box = values.shape[-1]
-        self.padded = 2 * self.box
-        wide = centred_resize(values, self.padded, (0, 1, 2))
-        full = torch.fft.fftshift(torch.fft.fftn(torch.fft.ifftshift(wide)))
-        self.channels = torch.view_as_real(full).permute(3, 0, 1, 2)[None].contiguous()
-
-    def at(self, frequencies: Float[Tensor, "n k 3"]) -> Tensor:
-        """Complex values ``[n, k]`` at frequencies ``(x, y, z)`` in units of 1 / box."""
-        index = 2 * frequencies + self.padded // 2
-        grid = (2 * index / (self.padded - 1) - 1)[None, :, :, None, :]
-        both = torch.nn.functional.grid_sample(self.channels, grid, padding_mode="border", align_corners=True)
-        return torch.complex(both[0, 0, :, :, 0], both[0, 1, :, :, 0])
-
-
 def _normalised(values: Tensor, shell: Tensor) -> Tensor:
     """Divide coefficients ``[k]`` so that each shell has unit power."""
     power = torch.zeros(int(shell.max()) + 1).index_add_(0, shell, values.abs().square())
@@ -186,7 +148,7 @@ def _normalised(values: Tensor, shell: Tensor) -> Tensor:
 
 def _best_fit(estimate: Map, target: Map) -> _Fit:
     """Search coarsely, then refine fewer and fewer candidates in growing bands."""
-    moving, fixed = _Spectrum(estimate), _Spectrum(target)
+    moving, fixed = MapSpectrum(estimate), MapSpectrum(target)
     last = max(4, int(0.45 * moving.box))
     radii = [r for r in (8, 12, 20, 32) if r < last] + [last]
     candidates = list(_coarse_candidates(moving, fixed, min(_COARSE_RADIUS, last)))
@@ -197,9 +159,9 @@ def _best_fit(estimate: Map, target: Map) -> _Fit:
     return _Band(moving, fixed, last).refine(candidates[0])
 
 
-def _coarse_candidates(moving: _Spectrum, fixed: _Spectrum, radius: int) -> Iterator[_Fit]:
+def _coarse_candidates(moving: MapSpectrum, fixed: MapSpectrum, radius: int) -> Iterator[_Fit]:
     """Best rotations of an exhaustive grid, no two of them close, with their best shifts."""
-    k, shell = _half_ball(radius)
+    k, shell = half_ball(radius)
     # Dividing by the root of the shell's radius lets the outer shells decide the angle without drowning the inner ones.
     reference = (_normalised(fixed.at(k[None])[0], shell) / _normalised_power(moving, k, shell)).conj() * shell.sqrt()
     grid = so3_grid_for_spacing(_COARSE_SPACING_DEG)
@@ -216,12 +178,12 @@ def _coarse_candidates(moving: _Spectrum, fixed: _Spectrum, radius: int) -> Iter
             return
 
 
-def _normalised_power(moving: _Spectrum, k: Tensor, shell: Tensor) -> Tensor:
+def _normalised_power(moving: MapSpectrum, k: Tensor, shell: Tensor) -> Tensor:
     power = torch.zeros(int(shell.max()) + 1).index_add_(0, shell, moving.at(k[None])[0].abs().square())
     return power.sqrt().clamp_min(1e-20)[shell]
 
 
-def _over_shifts(moving: _Spectrum, reference: Tensor, k: Tensor, R: Rotations) -> tuple[Tensor, Tensor]:
+def _over_shifts(moving: MapSpectrum, reference: Tensor, k: Tensor, R: Rotations) -> tuple[Tensor, Tensor]:
     """Highest correlation over all shifts of a coarse grid for each rotation, and that shift in boxes."""
     product = moving.at(k @ R) * reference  # k @ R holds the rows Rᵀ k
     n, b = len(R), _COARSE_BOX
@@ -236,8 +198,8 @@ def _over_shifts(moving: _Spectrum, reference: Tensor, k: Tensor, R: Rotations) 
 class _Band:
     """The correlation of two maps up to a radius, as a function of rotation and shift."""
 
-    def __init__(self, moving: _Spectrum, fixed: _Spectrum, radius: int) -> None:
-        self.k, self.shell = _half_ball(radius)
+    def __init__(self, moving: MapSpectrum, fixed: MapSpectrum, radius: int) -> None:
+        self.k, self.shell = half_ball(radius)
         self.moving, self.radius = moving, radius
         self.reference = _normalised(fixed.at(self.k[None])[0], self.shell).conj()
         self.reference = self.reference / _normalised_power(moving, self.k, self.shell)
