@@ -25,6 +25,15 @@ def test_the_nearest_folder_wins_for_the_first_stack(tmp_path: Path) -> None:
     assert find_stack("s/a.mrcs", tmp_path / "job") == near
 
 
+@pytest.mark.parametrize("names", [["first.mrcs", "second.mrcs"], ["second.mrcs", "first.mrcs"]])
+def test_the_nearest_folder_wins_whatever_the_order(tmp_path: Path, names: list[str]) -> None:
+    first = _touch(tmp_path / "first.mrcs")
+    _touch(tmp_path / "second.mrcs")
+    near = _touch(tmp_path / "job" / "second.mrcs")
+    places = {"first.mrcs": first, "second.mrcs": near}
+    assert resolve_stacks(names, tmp_path / "job" / "p.star", None) == [places[name] for name in names]
+
+
 @pytest.mark.parametrize("name", ["old/project/Polish/m1.mrcs", "/gone/Polish/m1.mrcs", "m1.mrcs"])
 def test_datadir_takes_any_tail_of_the_name(tmp_path: Path, name: str) -> None:
     place = "m1.mrcs" if name == "m1.mrcs" else "Polish/m1.mrcs"
