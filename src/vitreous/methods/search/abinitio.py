@@ -85,14 +85,16 @@ class AbInitio:
         self.grid = so3_grid(GRID_NSIDE, GRID_INPLANE)
         self.noise = self.spectra.total
 
-    def run(self, progress: Progress, journal: Journal) -> Map:
-        """Return the map ``[z, y, x]`` on the working box, low-passed at the search radius."""
+    def run(self, progress: Progress, journal: Journal, name: int = 1) -> Map:
+        """Return the map ``[z, y, x]`` on the working box; ``name`` is the number of this start in the log."""
         state = self._start()
-        with progress.stage("Searching a start", total=self.config.iterations):
+        with progress.stage(f"Searching start {name}", total=self.config.iterations):
             for number, step in enumerate(schedule(self.config), start=1):
                 effective = self._iterate(state, step)
                 metrics = {"iteration": number, "radius": step.radius, "effective_poses": effective}
-                journal.log({"stage": "start", **metrics, "noise": float(state.noise[1 : int(step.radius)].mean())})
+                journal.log(
+                    {"stage": f"start {name}", **metrics, "noise": float(state.noise[1 : int(step.radius)].mean())}
+                )
                 progress.advance()
         self.noise = state.noise
         return state.values

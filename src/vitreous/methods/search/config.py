@@ -41,7 +41,7 @@ class SearchConfig:
         _require(0 <= self.shift_range_share <= 0.25, "--shift-range-share", "0 to 0.25", self.shift_range_share)
         _require(self.refine_iterations >= 1, "--refine-iterations", "at least 1", self.refine_iterations)
         if self.diameter_A is not None:
-            _require(self.diameter_A > 0, "--diameter-A", "a positive length in Å", self.diameter_A)
+            _require(self.diameter_A > 0, "--diameter", "a positive length in Å", self.diameter_A)
 
 
 def _require(holds: object, flag: str, expected: str, found: object) -> None:

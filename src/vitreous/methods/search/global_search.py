@@ -83,6 +83,10 @@ class GridSearch:
                 progress.advance(len(block))
         return GlobalPoses(*(torch.cat(column) for column in zip(*found, strict=True)))
 
+    def run_on(self, indices: Int[Tensor, " m"]) -> GlobalPoses:
+        """Score and polish some images."""
+        return GlobalPoses(*self._search_block(self.store.batch(indices, self.target.count)))
+
     def _search_block(self, part: Coefficients) -> tuple[Tensor, ...]:
         references, target = self.references, self.target
         rows = torch.split(torch.arange(len(part)), references.images_per_chunk())

@@ -8,17 +8,16 @@ from torch import Tensor
 from vitreous.compute.progress import Progress, SilentProgress
 from vitreous.data import Journal, Particles, Poses, Result, SilentJournal, Volume
 from vitreous.errors import InputError
-from vitreous.fourier.transform import centred_resize
-from vitreous.methods.search.abinitio import AbInitio
 from vitreous.methods.search.config import SearchConfig
 from vitreous.methods.search.global_search import GridSearch
 from vitreous.methods.search.refinement import Refinement, RefinementSettings, RefinementState, log_likelihoods
+from vitreous.methods.search.resize import resize_map
 from vitreous.methods.search.stages import Stages
-from vitreous.methods.search.verdict import judge
+from vitreous.methods.search.starts import find_start
+from vitreous.methods.search.verdict import Evidence, judge
 from vitreous.reconstruct.coefficients import CoefficientStore
 from vitreous.reconstruct.diameter import estimate_diameter_A
 from vitreous.reconstruct.known_poses import ReconstructConfig, reconstruct_halves, split_half_sets
-from vitreous.typing import Float, Map
 
 MIN_PARTICLES = 100
 SEARCH_RADIUS_SHARE = 0.75
@@ -87,7 +86,8 @@ class _SearchRun:
         final = ReconstructConfig(symmetry=self.config.symmetry, seed=self.config.seed)
         halved = replace(self.particles.with_poses(poses), half_sets=self.half_sets)
         made = reconstruct_halves(halved, final, self.progress, mask)
-        verdict, reasons = judge(made, found["effective_poses"], gains)
+        evidence = Evidence(float(start["agreement_shell"]), found["effective_poses"], gains)
+        verdict, reasons = judge(made, evidence, self.config.search_radius)
         return replace(
             made,
             poses=poses,
@@ -98,7 +98,12 @@ class _SearchRun:
             },
             verdict=verdict,
             warnings=(*self.warnings, *made.warnings, *reasons),
-            metrics={**made.metrics, "diameter_A": self.diameter_A, "refined_radius": state.radius},
+            metrics={
+                **made.metrics,
+                "diameter_A": self.diameter_A,
+                "refined_radius": state.radius,
+                "agreement_shell": float(start["agreement_shell"]),
+            },
         )
 
     def _estimate_diameter_A(self) -> float:
@@ -112,15 +117,16 @@ class _SearchRun:
         return diameter_A
 
     def _start(self) -> dict[str, Tensor]:
-        """Stochastic map from random orientations, brought to the images' box, and the noise spectrum."""
+        """Map from random orientations, brought to the images' box, its noise spectrum and how far two starts agree."""
         generator = torch.Generator().manual_seed(self.config.seed)
         chosen = self.store
         if len(self.particles) > ABINITIO_PARTICLES:
             subset = torch.randperm(len(self.particles), generator=generator)[:ABINITIO_PARTICLES].sort().values
             chosen = CoefficientStore(self.particles.select(subset), self.config.search_radius).load(self.progress)
-        run = AbInitio(chosen, self.config, self.diameter_A / self.particles.pixel_size_A, generator)
-        values = run.run(self.progress, self.journal)
-        return {"map": resize_map(values, self.particles.box), "noise": run.noise}
+        diameter_px = self.diameter_A / self.particles.pixel_size_A
+        found = find_start(chosen, self.config, diameter_px, self.progress, self.journal)
+        agreement = torch.tensor([found.agreement_shell])
+        return {"map": resize_map(found.map, self.particles.box), "noise": found.noise, "agreement_shell": agreement}
 
     def _global_poses(self, start: dict[str, Tensor]) -> dict[str, Tensor]:
         radius, share = SEARCH_RADIUS_SHARE * self.config.search_radius, self.config.shift_range_share
@@ -161,10 +167,3 @@ def _check(particles: Particles) -> None:
             found=f"{particles.box} px",
             remedy="Extract the particles in a larger box",
         )
-
-
-def resize_map(values: Map, box: int) -> Float[Tensor, "box box box"]:
-    """Bring a map to another box over the same field; slices keep their values, frequencies beyond are zero."""
-    full = torch.fft.fftshift(torch.fft.fftn(torch.fft.ifftshift(values)))
-    resized = centred_resize(full, box, (0, 1, 2))
-    return torch.fft.fftshift(torch.fft.ifftn(torch.fft.ifftshift(resized))).real

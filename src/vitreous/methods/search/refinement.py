@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -81,13 +82,13 @@ class RefinementState:
     references: tuple[Map, Map]
     noise: Float[Tensor, " s"]
     radius: float
-    curve: Float[Tensor, " s"]
+    curve: Float[Tensor, " shells"]
     rounds: int = 0
     idle: int = 0
     best_shell: float = 0.0
     last_radius: float = 0.0
 
-    def metrics(self) -> dict[str, float]:
+    def metrics(self) -> dict[str, Any]:
         """Numbers worth a line in the log."""
         return {"round": self.rounds, "radius": self.last_radius, "shell_at_fsc_0.143": self.best_shell}
 

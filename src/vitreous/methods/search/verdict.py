@@ -1,5 +1,7 @@
 """Whether a result can be trusted, and why."""
 
+from dataclasses import dataclass
+
 from vitreous.constants import FSC_GOLD_STANDARD
 from vitreous.data import Result
 from vitreous.fourier.shells import crossing_shell
@@ -9,27 +11,70 @@ FAILED_BELOW_SHELL = 7.0
 """Half-maps that agree no further share a blob, not a structure: noise aligned to one start reaches this far."""
 
 AMBIGUOUS_EFFECTIVE_POSES = 20.0
+FAILED_EFFECTIVE_POSES = 1000.0
+AGREEMENT_SHARE = 0.6
+"""Two starts from different random orientations should agree to this share of the search radius."""
 
 
-def judge(made: Result, effective_poses: Float[Tensor, " n"], gains: Float[Tensor, " n"]) -> tuple[str, list[str]]:
+@dataclass(frozen=True)
+class Evidence:
+    """What speaks for or against a result beside its half-maps.
+
+    Attributes
+    ----------
+    agreement_shell
+        Shell at which two maps from independent random starts stop agreeing (FSC 0.5).
+    effective_poses
+        How many grid poses share each image's weight.
+    gains
+        Log-likelihood gain of each image over an empty map.
+    """
+
+    agreement_shell: float
+    effective_poses: Float[Tensor, " n"]
+    gains: Float[Tensor, " n"]
+
+
+def judge(made: Result, evidence: Evidence, search_radius: float) -> tuple[str, list[str]]:
     """Verdict and its reasons in plain words.
 
-    ``failed`` if the half-maps do not agree beyond seven shells or the map explains no image; ``ambiguous`` if the
-    median image could not tell twenty poses apart; ``solved`` otherwise.
+    ``failed`` if the half-maps do not agree beyond seven shells, the map explains no image, or images fit a thousand
+    poses alike; ``ambiguous`` if two random starts led to different maps or the median image fits twenty poses alike;
+    ``solved`` otherwise.
     """
+    failure = _failure(made, evidence)
+    if failure is not None:
+        return "failed", [failure]
+    reasons = []
+    if evidence.agreement_shell < AGREEMENT_SHARE * search_radius:
+        reasons.append(
+            f"Two searches from different random orientations agree to shell {evidence.agreement_shell:.1f} of "
+            f"{search_radius:.0f} only: the better one was kept, but it may be wrong, whatever its half-maps say, "
+            "because both halves begin with it. Repeat with other seeds and trust a map that comes back."
+        )
+    effective = float(evidence.effective_poses.median())
+    if effective > AMBIGUOUS_EFFECTIVE_POSES:
+        reasons.append(
+            f"The median image fits {effective:.0f} poses about equally well: orientations are uncertain. "
+            "Check the map against 2D classes and repeat with another --seed."
+        )
+    return ("ambiguous" if reasons else "solved"), reasons
+
+
+def _failure(made: Result, evidence: Evidence) -> str | None:
     shell = None if made.curves is None else crossing_shell(made.curves.unmasked, FSC_GOLD_STANDARD)
     if made.curves is not None and shell is not None and shell < FAILED_BELOW_SHELL:
         reach_A = 1 / (shell * float(made.curves.frequency_per_A[1]))
-        return "failed", [
-            f"The half-maps agree up to {reach_A:.0f} Å only: there is no "
-            "trustworthy map. Clean the particles by 2D classification, give --diameter, or try another --seed."
-        ]
-    if float(gains.median()) <= 0:
-        return "failed", ["The map explains less than half of the images. Clean the particles by 2D classification."]
-    effective = float(effective_poses.median())
-    if effective > AMBIGUOUS_EFFECTIVE_POSES:
-        return "ambiguous", [
-            f"The median image fits {effective:.0f} poses about equally well: orientations are uncertain. "
-            "Check the map against 2D classes and repeat with another --seed."
-        ]
-    return "solved", []
+        return (
+            f"The half-maps agree up to {reach_A:.0f} Å only: there is no trustworthy map. "
+            "Clean the particles by 2D classification, give --diameter, or try another --seed."
+        )
+    if float(evidence.gains.median()) <= 0:
+        return "The map explains less than half of the images. Clean the particles by 2D classification."
+    effective = float(evidence.effective_poses.median())
+    if effective > FAILED_EFFECTIVE_POSES:
+        return (
+            f"The median image fits {effective:.0f} poses equally well: the images do not determine orientations. "
+            "Check the CTF, the pixel size and the contrast, or clean the particles by 2D classification."
+        )
+    return None

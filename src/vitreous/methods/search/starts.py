@@ -1,0 +1,69 @@
+"""Two independent stochastic maps: the better one is refined, their agreement is evidence."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vitreous.compute.progress import Progress
+from vitreous.constants import FSC_TO_TRUTH
+from vitreous.data import Journal, Volume
+from vitreous.fourier.shells import crossing_shell, fsc
+from vitreous.methods.search.abinitio import AbInitio
+from vitreous.methods.search.config import SearchConfig
+from vitreous.methods.search.global_search import GridSearch
+from vitreous.methods.search.resize import resize_map
+from vitreous.reconstruct.align_maps import align_maps
+from vitreous.reconstruct.coefficients import CoefficientStore
+from vitreous.typing import Float, Map
+
+JUDGES = 300
+"""Images whose likelihood ranks the starts."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """The chosen map and what speaks for it.
+
+    Attributes
+    ----------
+    map
+        In the box of the stochastic search.
+    noise
+        Noise power per shell.
+    agreement_shell
+        Shell at which the FSC of the two maps, aligned over rotation, shift and hand, first falls below 0.5.
+    """
+
+    map: Map
+    noise: Float[Tensor, " s"]
+    agreement_shell: float
+
+
+def find_start(
+    store: CoefficientStore, config: SearchConfig, diameter_px: float, progress: Progress, journal: Journal
+) -> Start:
+    """Search twice from different random orientations and keep the map that explains the images better."""
+    seeds = torch.randint(2**62, (2,), generator=torch.Generator().manual_seed(config.seed)).tolist()
+    runs = []
+    for number, seed in enumerate(seeds, start=1):
+        run = AbInitio(store, config, diameter_px, torch.Generator().manual_seed(seed))
+        values = run.run(progress, journal, number)
+        runs.append((values, run.noise, _evidence(store, config, values, run.noise)))
+    best, other = sorted(runs, key=lambda found: -found[2])
+    return Start(best[0], best[1], _agreement(other[0], best[0], config.search_radius))
+
+
+def _evidence(store: CoefficientStore, config: SearchConfig, values: Map, noise: Float[Tensor, " s"]) -> float:
+    """Mean log-likelihood of some images, summed over all poses of the grid, with a noise spectrum of 1."""
+    sample = torch.arange(0, len(store), max(1, len(store) // JUDGES))
+    search = GridSearch(
+        store, resize_map(values, store.disc.box), torch.ones_like(noise), 0.75 * config.search_radius, 0.0
+    )
+    return float(search.run_on(sample).log_evidence.mean())
+
+
+def _agreement(estimate: Map, target: Map, radius: float) -> float:
+    found = align_maps(Volume(estimate, 1.0), Volume(target, 1.0))
+    shell = crossing_shell(fsc(found.volume.values, target), FSC_TO_TRUTH)
+    return min(radius, shell if shell is not None else radius)
