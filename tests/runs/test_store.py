@@ -65,8 +65,57 @@ def test_earlier_run_is_replaced_only_on_request_and_foreign_files_stay(tmp_path
     with pytest.raises(ConfigError, match="--overwrite"):
         RunFolder.create(folder.path, manifest)
     assert folder.is_finished
-    RunFolder.create(folder.path, manifest, overwrite=True)
-    assert names(folder.path) == ["manifest.yaml", "notes.txt"]
+    RunFolder.create(folder.path, manifest, overwrite=True).write_summary({"verdict": "again"})
+    assert names(folder.path) == ["manifest.yaml", "notes.txt", "summary.json"]
+    assert json.loads((folder.path / "summary.json").read_text()) == {"verdict": "again"}
+
+
+def test_failed_replacement_brings_the_earlier_run_back(tmp_path, manifest):
+    folder = RunFolder.create(tmp_path / "run", manifest)
+    (folder.path / "volume.mrc").write_bytes(b"map")
+    folder.write_summary({"verdict": "done"})
+    before = {path.name: path.read_bytes() for path in folder.path.iterdir()}
+    with suppress(ValueError), RunFolder.create(folder.path, replace(manifest, seed=3), overwrite=True) as second:
+        second.log({"step": 1})
+        assert not (folder.path / "volume.mrc").exists()
+        raise ValueError
+    assert {path.name: path.read_bytes() for path in folder.path.iterdir()} == before
+
+
+def test_killed_replacement_does_not_cost_the_earlier_run(tmp_path, manifest):
+    folder = RunFolder.create(tmp_path / "run", manifest)
+    (folder.path / "volume.mrc").write_bytes(b"map")
+    folder.write_summary({"verdict": "done"})
+    before = {path.name: path.read_bytes() for path in folder.path.iterdir()}
+    RunFolder.create(folder.path, replace(manifest, seed=3), overwrite=True).log({"step": 1})  # and then SIGKILL
+    with suppress(ValueError), RunFolder.create(folder.path, replace(manifest, seed=4), overwrite=True):
+        raise ValueError
+    assert {path.name: path.read_bytes() for path in folder.path.iterdir()} == before
+
+
+def test_unfinished_run_is_called_so(tmp_path, manifest):
+    folder = RunFolder.create(tmp_path / "run", manifest)
+    with pytest.raises(ConfigError, match=r"unfinished run. --resume goes on with it, --overwrite starts anew"):
+        RunFolder.create(folder.path, manifest)
+
+
+def test_dangling_link_is_named(tmp_path, manifest):
+    (tmp_path / "run").symlink_to(tmp_path / "gone")
+    with pytest.raises(ConfigError, match="a link to a place that does not exist"):
+        RunFolder.create(tmp_path / "run", manifest)
+
+
+@pytest.mark.parametrize("spelling", ["a/../run", "link"])
+def test_input_is_recognised_however_the_folder_is_spelled(tmp_path, manifest, spelling):
+    folder = RunFolder.create(tmp_path / "run", manifest)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "link").symlink_to(folder.path)
+    star = folder.path / "particles.star"
+    star.write_text("data_")
+    for given, output in ((star, tmp_path / spelling), (tmp_path / spelling / star.name, folder.path)):
+        with pytest.raises(ConfigError, match=r"holds an input, particles.star"):
+            RunFolder.create(output, replace(manifest, inputs=(fingerprint(given),)), overwrite=True)
+    assert star.read_text() == "data_"
 
 
 def test_overwriting_never_destroys_inputs_or_other_work(tmp_path, manifest):

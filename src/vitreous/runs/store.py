@@ -1,6 +1,7 @@
 """The run folder: where a run leaves everything, and the only writer of results."""
 
 import json
+import os
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -28,11 +29,15 @@ WRITTEN = (
 )
 """What runs write, and so all that ``--overwrite`` removes; files that the user added stay."""
 
+REPLACED = ".replaced"
+"""Where a run started with ``--overwrite`` keeps the earlier one until it has its own result."""
+
 
 class RunFolder:
     """A folder that a run writes.
 
-    Use it as a context manager: a run that fails before it left a checkpoint or a result leaves no folder at all.
+    Use it as a context manager: a run that fails before it left a checkpoint or a result leaves no folder at all, and
+    brings back the run that it was to replace.
 
     Parameters
     ----------
@@ -72,8 +77,7 @@ class RunFolder:
             raise write_refused(path, error) from error
         folder = cls(path, is_new=True, made=made)
         try:
-            for old in replaced:
-                _remove(old)
+            _put_aside(path, replaced)
             manifest.write(path)
         except BaseException:
             folder.discard()
@@ -107,7 +111,7 @@ class RunFolder:
         seconds = round(time.monotonic() - self.started, 3)
         path = self.path / METRICS
         try:
-            with path.open("a") as file:
+            with path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"seconds": seconds, **numbers}) + "\n")
         except OSError as error:
             raise write_refused(path, error) from error
@@ -137,17 +141,24 @@ class RunFolder:
         self.checkpoint.unlink(missing_ok=True)
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
-        """Write ``summary.json``; this marks the run as finished, so it comes last."""
+        """Write ``summary.json``; this marks the run as finished, so it comes last, and a replaced run goes."""
         with atomic_path(self.path / SUMMARY) as temporary:
-            temporary.write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
+            text = json.dumps(summary, indent=2, ensure_ascii=False) + "\n"
+            # what UTF-8 cannot hold (bytes of a file name) becomes the escape that JSON has for it
+            temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+        shutil.rmtree(self.path / REPLACED, ignore_errors=True)
 
     def discard(self) -> None:
-        """Remove the traces of a run that began here and left no checkpoint and no result, new folders included."""
+        """Remove the traces of a run that began here and left no checkpoint and no result, new folders included.
+
+        The run that it was to replace comes back.
+        """
         results = {old.name for pattern in WRITTEN for old in self.path.glob(pattern)} - {MANIFEST, METRICS}
         if not self._is_new or results:
             return
         for name in (MANIFEST, METRICS):
             (self.path / name).unlink(missing_ok=True)
+        _bring_back(self.path)
         if self._made is None:
             return
         for folder in [self.path, *self.path.parents]:
@@ -168,6 +179,13 @@ class RunFolder:
 
 def refuse_unusable(path: Path, *, overwrite: bool) -> None:
     """Raise ConfigError where a run must not write into a path; commands ask before they compute anything."""
+    if path.is_symlink() and not path.exists():
+        raise ConfigError(
+            "the output is a link to a place that does not exist",
+            found=path.readlink(),
+            remedy="Make that folder, remove the link, or choose another -o",
+            path=path,
+        )
     if path.exists() and not path.is_dir():
         raise ConfigError("the output is a file", expected="a folder", remedy="Choose another -o", path=path)
     if not path.is_dir() or not any(path.iterdir()):
@@ -176,6 +194,12 @@ def refuse_unusable(path: Path, *, overwrite: bool) -> None:
         raise ConfigError(
             "the output folder holds files that vitreous did not make",
             remedy="Choose another -o, or empty the folder yourself",
+            path=path,
+        )
+    if not overwrite and not (path / SUMMARY).exists():
+        raise ConfigError(
+            "the output folder holds an unfinished run",
+            remedy="--resume goes on with it, --overwrite starts anew",
             path=path,
         )
     if not overwrite:
@@ -197,16 +221,50 @@ def is_run_folder(path: Path) -> bool:
 
 def _refuse_loss(path: Path, replaced: Sequence[Path], manifest: Manifest) -> None:
     """Raise ConfigError where replacing files would destroy what this run reads, or another command's work."""
-    inputs = {Path(file.path) for file in manifest.inputs}
-    lost = [old for old in replaced if old.absolute() in inputs]
+    inputs = {os.path.realpath(file.path) for file in manifest.inputs}
+    lost = [old for old in replaced if os.path.realpath(old) in inputs]
     earlier = Manifest.read(path).name if (path / MANIFEST).exists() else manifest.name
     if lost or earlier != manifest.name:
         what = f"an input, {lost[0].name}" if lost else f"a run of vitreous {earlier}"
         raise ConfigError(f"the output folder holds {what}", remedy="Choose another -o", path=path)
 
 
-def _remove(path: Path) -> None:
+def _put_aside(path: Path, replaced: Sequence[Path]) -> None:
+    """Move files below ``.replaced``; the manifest is copied, so that the folder is a run's at every moment."""
+    if not replaced:
+        return
+    aside = path / REPLACED
+    # what lies there was put aside by a run that was killed, which left nothing that is worth more
+    is_kept = (aside / SUMMARY).exists()
     try:
-        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+        aside.mkdir(exist_ok=True)
+        for old in replaced:
+            if old.name == MANIFEST:
+                if not is_kept:
+                    shutil.copy2(old, aside / MANIFEST)
+            elif is_kept:
+                _remove(old)
+            else:
+                if (aside / old.name).is_dir():
+                    _remove(aside / old.name)
+                old.rename(aside / old.name)
     except OSError as error:
         raise write_refused(path, error) from error
+
+
+def _bring_back(path: Path) -> None:
+    """Undo :func:`_put_aside`."""
+    aside = path / REPLACED
+    if not aside.is_dir():
+        return
+    with suppress(OSError):  # what cannot be moved stays where the user can find it
+        for old in aside.iterdir():
+            old.rename(path / old.name)
+        aside.rmdir()
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
