@@ -9,7 +9,8 @@ import yaml
 
 from tests.cli.blobs import blob_map, write_blob_particles
 from vitreous.cli.main import main
-from vitreous.io import open_particles
+from vitreous.cli.running import read_with
+from vitreous.io import ReadOptions, open_particles
 from vitreous.io.maps import read_map, write_map
 from vitreous.runs.reader import read_run
 
@@ -126,3 +127,20 @@ def test_select_reads_latents_by_id(star, tmp_path):
     assert main(["select", str(folder), "--where", "z1 < 10", "-o", str(tmp_path / "some.star")]) == 0
     chosen = open_particles(tmp_path / "some.star")
     assert [int(i.split("@")[0]) for i in chosen.ids] == list(range(1, 11))
+
+
+def test_every_file_that_is_read_is_an_input_and_is_never_overwritten(star, tmp_path, capsys):
+    folder = tmp_path / "run"
+    words = ["reconstruct", str(star), "-o", str(folder), "--quiet", "--contrast", "bright"]
+    assert main([*words, "--poses", str(star), "--ctf", "none"]) == 0, capsys.readouterr().err
+    poses, link = folder / "particles.star", tmp_path / "link"
+    link.symlink_to(folder)
+    before = poses.read_bytes()
+    for name in ("particles.star", "mask.mrc"):
+        flag = "--poses" if name == "particles.star" else "--mask"
+        again = [*words[:3], str(link), *words[4:], flag, str(folder / name), "--overwrite"]
+        assert main(again) == 2
+        assert f"holds an input, {name}" in capsys.readouterr().err
+    assert poses.read_bytes() == before
+    options = ReadOptions(passthrough=[tmp_path / "a.cs"], poses=poses, ctf=tmp_path / "b.csv")
+    assert read_with(options) == [tmp_path / "a.cs", poses, tmp_path / "b.csv"]

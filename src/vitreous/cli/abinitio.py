@@ -8,7 +8,16 @@ from tyro.conf import OmitArgPrefixes, Positional
 
 from vitreous.cli.context import RunContext
 from vitreous.cli.options import Common, Output
-from vitreous.cli.running import Estimate, RunJournal, announce, finish, open_folder, prepare, require_plain_cpu
+from vitreous.cli.running import (
+    Estimate,
+    RunJournal,
+    announce,
+    finish,
+    open_folder,
+    prepare,
+    read_with,
+    require_plain_cpu,
+)
 from vitreous.data import Particles
 from vitreous.io import ReadOptions, open_particles_with
 from vitreous.io.maps import read_map
@@ -51,7 +60,7 @@ class AbInitio:
         mask = None if self.mask is None else read_map(self.mask)
         announce(context, particles, estimate(particles))
         method = get("search" if self.method == "auto" else self.method)(self.search)
-        inputs = (self.stack, self.mask, self.reading.ctf)
+        inputs = (self.stack, self.mask, *read_with(self.reading))
         with open_folder(context, self.output, particles, inputs) as folder:
             result = method.run(particles, context.progress(), mask, RunJournal.of(folder))
             finish(context, folder, result, particles)

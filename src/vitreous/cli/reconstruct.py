@@ -7,7 +7,7 @@ from tyro.conf import OmitArgPrefixes, Positional
 
 from vitreous.cli.context import RunContext
 from vitreous.cli.options import Common, Output
-from vitreous.cli.running import Estimate, announce, finish, open_folder, prepare, require_plain_cpu
+from vitreous.cli.running import Estimate, announce, finish, open_folder, prepare, read_with, require_plain_cpu
 from vitreous.data import Particles
 from vitreous.io import ReadOptions, open_particles_with
 from vitreous.io.maps import read_map
@@ -43,7 +43,7 @@ class Reconstruct:
         particles = open_particles_with(self.stack, self.reading)
         mask = None if self.mask is None else read_map(self.mask)
         announce(context, particles, estimate(particles))
-        inputs = (self.stack, self.mask, self.reading.poses, self.reading.ctf)
+        inputs = (self.stack, self.mask, *read_with(self.reading))
         with open_folder(context, self.output, particles, inputs) as folder:
             result = reconstruct_halves(particles, self.reconstruction, context.progress(), mask)
             finish(context, folder, result, particles)

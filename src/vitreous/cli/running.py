@@ -18,7 +18,9 @@ from vitreous.compute.memory import MemoryBudget
 from vitreous.compute.threads import set_threads
 from vitreous.data import Particles, Result
 from vitreous.errors import ConfigError, VitreousError
+from vitreous.io import ReadOptions
 from vitreous.io.locations import image_locations
+from vitreous.io.particles import NO_CTF
 from vitreous.runs.checkpoint import Checkpointer, identity_of, refuse_other_run
 from vitreous.runs.manifest import Manifest, fingerprint, fingerprint_stacks
 from vitreous.runs.store import RunFolder, is_run_folder, refuse_unusable
@@ -120,6 +122,12 @@ def announce(context: RunContext, particles: Particles, estimate: Estimate) -> N
         f"{len(particles)} particles of {particles.box} px",
         "Use a smaller --box, fewer particles, or a larger machine",
     )
+
+
+def read_with(options: ReadOptions) -> list[Path]:
+    """List the files that are read beside the particles' own, in the order of their flags."""
+    named = [*options.passthrough, options.poses, options.ctf]
+    return [path for path in named if path is not None and str(path) != NO_CTF]
 
 
 def open_folder(context: RunContext, output: Path, particles: Particles, inputs: Sequence[Path | None]) -> RunFolder:
