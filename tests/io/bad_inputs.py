@@ -171,6 +171,11 @@ TABLE: list[tuple[str, Builder, str]] = [
         star(rlnImageName=["000002@./particles.mrcs", *[f"{i}@particles.mrcs" for i in (2, 3, 4)]]),
         "more than once",
     ),
+    (
+        "duplicate ids with idle slashes",
+        star(rlnImageName=["2@.//particles.mrcs", *[f"{i}@particles.mrcs" for i in (2, 3, 4)]]),
+        "more than once",
+    ),
     ("unknown optics group", star(rlnOpticsGroup=[1, 1, 7, 1]), "3@particles.mrcs: the optics group"),
     ("optics group defined twice", duplicated_groups, "optics group 1 is defined twice"),
     ("optics table without rows", star_with_text(lambda t: t.replace("1 opticsGroup1 ", "# ")), "no optics groups"),

@@ -52,6 +52,15 @@ def test_two_stacks_of_one_file_name_are_not_confused(tmp_path: Path) -> None:
         resolve_stacks(["a/m.mrcs", "b/m.mrcs"], tmp_path / "p.star", tmp_path / "data")
 
 
+@pytest.mark.parametrize("other", ["link.mrcs", "../job/a.mrcs", "linked/a.mrcs"])
+def test_one_file_under_two_names_is_refused(tmp_path: Path, other: str) -> None:
+    stack = _touch(tmp_path / "job" / "a.mrcs")
+    (tmp_path / "job" / "link.mrcs").symlink_to(stack)
+    (tmp_path / "job" / "linked").symlink_to(tmp_path / "job")
+    with pytest.raises(InputError, match="lead to the same file"):
+        resolve_stacks(["a.mrcs", other], tmp_path / "job" / "p.star", None)
+
+
 def test_missing_files_are_counted_and_named(tmp_path: Path) -> None:
     _touch(tmp_path / "a.mrcs")
     names = ["a.mrcs", *(f"gone{i}.mrcs" for i in range(5))]

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -134,10 +134,8 @@ class NamedColumns:
 
 
 def plain_stack_name(name: str) -> str:
-    """Return a stack name without leading ``./``."""
-    while name.startswith("./"):
-        name = name[2:]
-    return name
+    """Return a stack name without ``./`` and doubled slashes."""
+    return str(PurePosixPath(name))
 
 
 def _number_or_nan(text: str) -> float:

@@ -22,7 +22,7 @@ def resolve_stacks(stacks: Sequence[str], metadata: Path, datadir: Path | None) 
     ------
     InputError
         Where files are missing (with the number of them, the first few, and where they were looked for), or where
-        two names of one metadata file lead to the same file.
+        two names of one metadata file lead to the same file, also by way of links.
     """
     folder = metadata.absolute().parent
     roots = [folder, *folder.parents]
@@ -78,12 +78,12 @@ def _refuse_missing(
 
 
 def _refuse_shared_files(stacks: Sequence[str], found: Sequence[Path], metadata: Path) -> None:
-    first_name: dict[Path, str] = {}
+    first_name: dict[str, str] = {}
     for name, path in zip(stacks, found):
-        other = first_name.setdefault(path, name)
+        other = first_name.setdefault(os.path.realpath(path), name)
         if plain_stack_name(other) != plain_stack_name(name):
             raise InputError(
                 f"two stacks lead to the same file {path}: {other} and {name}",
-                remedy="Give a --datadir that keeps their folders apart",
+                remedy="Use one name in all rows, or, if these are two files, give a --datadir that keeps them apart",
                 path=metadata,
             )
