@@ -7,7 +7,7 @@ from tests.io.samples import BOX, PIXEL_A, N, images, optics, particles, write_c
 
 from vitreous.data import ArraySource, Optics, Particles, Poses
 from vitreous.geometry.rotations import random_rotations
-from vitreous.io import open_particles, write_relion_star
+from vitreous.io import open_particles, write_cs, write_relion_star
 from vitreous.io.star import read_star
 
 
@@ -86,6 +86,23 @@ def test_written_elsewhere_the_names_become_absolute(tmp_path: Path) -> None:
     again = open_particles(tmp_path / "elsewhere" / "q.star")
     assert again.ids[0] == f"1@{tmp_path}/project/particles.mrcs"
     torch.testing.assert_close(again.images(), opened.images())
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_absolute_names_hold_no_dots(tmp_path: Path, link: bool) -> None:
+    data = tmp_path / "elsewhere" / "data"
+    write_images(data / "s" / "particles.mrcs")
+    (data / "sub").mkdir()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "link").symlink_to(data / "sub")
+    way = tmp_path / "link" if link else data / "sub"
+    opened = open_particles(write_star(tmp_path / "p.star"), datadir=way / ".." / "s")
+    (tmp_path / "particles.mrcs").unlink()
+    write_relion_star(tmp_path / "out" / "q.star", opened)
+    write_cs(tmp_path / "out" / "q.cs", opened)
+    name = str(data / "s" / "particles.mrcs")
+    assert read_star(tmp_path / "out" / "q.star")["particles"].columns["rlnImageName"][0] == f"000001@{name}"
+    assert np.load(tmp_path / "out" / "q.cs")["blob/path"][0].decode() == name
 
 
 def test_a_subset_keeps_its_rows(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Where the images of particles are on disk, and how a file written elsewhere has to name them."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,10 +75,17 @@ def stack_names_from(folder: Path, particles: Particles) -> NDArray[Any]:
     first_row = first_rows(codes, len(names))
     spelled = []
     for name, row in zip(names, first_row):
-        file = Path(locations.files[locations.file_index[row]]).absolute()
+        file = locations.files[locations.file_index[row]]
         found = find_stack(name, folder)
-        spelled.append(name if found is not None and found.samefile(file) else str(file))
+        spelled.append(name if found is not None and found.samefile(file) else absolute_name(file))
     return np.array(spelled, dtype=str)[codes]
+
+
+def absolute_name(file: Path) -> str:
+    """Return the absolute path of a file without ``..``, keeping the names of links where that is possible."""
+    plain = Path(os.path.normpath(file.absolute()))
+    # Behind a link to a folder, .. is another folder than the text suggests.
+    return str(plain if plain.exists() and plain.samefile(file) else file.resolve())
 
 
 def first_rows(codes: NDArray[np.int64], n_codes: int) -> NDArray[np.int64]:

@@ -11,7 +11,7 @@ from vitreous.data import Particles, Poses
 from vitreous.geometry.rotations import vector_from_rotation
 from vitreous.io.atomic import atomic_path
 from vitreous.io.image_names import split_ids
-from vitreous.io.locations import image_locations, require_slices
+from vitreous.io.locations import absolute_name, image_locations, require_slices
 from vitreous.typing import PathLike
 
 Fields = dict[str, NDArray[Any]]
@@ -86,7 +86,7 @@ def _fresh_fields(particles: Particles) -> Fields:
     sign = 1.0 if locations is None else locations.contrast_sign
     stacks = split_ids(particles.ids)[1]
     if locations is not None:
-        files = np.array([str(file.absolute()) for file in locations.files])
+        files = np.array([absolute_name(file) for file in locations.files])
         stacks = files[locations.file_index]
     return {
         "uid": np.array([_uid(name) for name in particles.ids.tolist()], dtype="<u8"),
