@@ -5,10 +5,13 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 
-from tests.cli.blobs import write_blob_particles
+from tests.cli.blobs import BOX, PIXEL_SIZE_A, write_blob_particles
 from tests.io.bad_inputs import OPTION_TABLE, TABLE
 from vitreous.cli.main import main
+from vitreous.data import Volume
+from vitreous.io.maps import write_map
 
 
 @pytest.fixture(scope="module")
@@ -150,3 +153,24 @@ def test_select_refuses(star, tmp_path, capsys):
     assert "none of 40" in refused(capsys, "select", star, "-o", out, "--where", "rlnAngleTilt < -1")
     assert ".star" in refused(capsys, "select", star, "-o", tmp_path / "out.csv", "--where", "rlnAngleTilt > 1")
     assert not out.exists()
+
+
+@pytest.mark.parametrize("command", ["reconstruct", "abinitio"])
+def test_unfit_mask_is_refused_before_anything_is_computed(star, tmp_path, capsys, monkeypatch, command):
+    write_map(tmp_path / "mask.mrc", Volume(torch.zeros(BOX, BOX, BOX), PIXEL_SIZE_A))
+    monkeypatch.setattr(f"vitreous.cli.{command}.announce", lambda *_: pytest.fail("computing began"))
+    line = refused(capsys, command, star, "-o", tmp_path / "run", "--mask", tmp_path / "mask.mrc", "--quiet")
+    assert "--mask is empty" in line
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "words", [("--seed", "1180591620717411303424"), ("--bfactor", "nan"), ("--bfactor=-1e9",)], ids=" ".join
+)
+def test_numbers_out_of_range(star, tmp_path, capsys, words):
+    assert "is out of range" in refused(capsys, "reconstruct", star, "-o", tmp_path / "run", *words)
+
+
+@pytest.mark.parametrize("words", [("--seed", str(2**70)), ("--seed=-1",), ("--search-radius", "101")], ids=" ".join)
+def test_search_numbers_out_of_range(star, tmp_path, capsys, words):
+    assert "is out of range" in refused(capsys, "abinitio", star, "-o", tmp_path / "run", *words)

@@ -20,6 +20,8 @@ from vitreous.reconstruct.backprojection import shell_weights, solve
 from vitreous.reconstruct.known_poses import (
     ReconstructConfig,
     back_project_halves,
+    check_half_sets,
+    check_mask,
     reconstruct_halves,
     split_half_sets,
 )
@@ -182,6 +184,46 @@ def test_poses_are_needed_and_masks_must_fit() -> None:
         reconstruct_halves(scene.particles, ReconstructConfig(), QUIET, Volume(torch.ones(16, 16, 16), PIXEL_SIZE_A))
     with pytest.raises(ConfigError):
         ReconstructConfig(symmetry="Q7")
+
+
+@pytest.mark.parametrize(
+    ("values", "pixel_size_A", "why"),
+    [
+        (torch.ones(16, 16, 16), PIXEL_SIZE_A, "another box"),
+        (torch.ones(32, 32, 32), 1.02 * PIXEL_SIZE_A, "another pixel size"),
+        (torch.zeros(32, 32, 32), PIXEL_SIZE_A, "empty"),
+        (1e-5 * torch.ones(32, 32, 32), PIXEL_SIZE_A, "empty"),
+        (1.01 * torch.ones(32, 32, 32), PIXEL_SIZE_A, "values from 0 to 1"),
+        (-0.01 * torch.ones(32, 32, 32), PIXEL_SIZE_A, "values from 0 to 1"),
+    ],
+)
+def test_masks_are_checked(values: torch.Tensor, pixel_size_A: float, why: str) -> None:
+    with pytest.raises(ConfigError, match=f"--mask .*{why}"):
+        check_mask(Volume(values, pixel_size_A), 32, PIXEL_SIZE_A)
+    check_mask(Volume(sphere_mask(32, 10.0) * 1.0005, 1.005 * PIXEL_SIZE_A), 32, PIXEL_SIZE_A)
+
+
+@pytest.mark.parametrize(("sizes", "warns"), [((9, 30), True), ((50, 201), True), ((10, 40), False), ((50, 50), False)])
+def test_uneven_half_sets_are_warned_of(sizes: tuple[int, int], warns: bool) -> None:
+    halves = torch.tensor([1] * sizes[0] + [2] * sizes[1])
+    assert bool(check_half_sets(halves)) == warns
+    assert bool(check_half_sets(3 - halves)) == warns
+
+
+def test_an_empty_half_set_blames_its_column() -> None:
+    with pytest.raises(InputError, match="Remove rlnRandomSubset"):
+        check_half_sets(torch.ones(20, dtype=torch.int64))
+    with pytest.raises(InputError, match="at least two particles"):
+        check_half_sets(torch.ones(1, dtype=torch.int64))
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"seed": 2**70}, {"seed": -1}, {"bfactor_A2": float("nan")}, {"bfactor_A2": -1e9}, {"bfactor_A2": 1.1e4}]
+)
+def test_numbers_out_of_range_are_refused_by_flag(wrong: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match=r"--(seed|bfactor) is out of range"):
+        ReconstructConfig(**wrong)
+    ReconstructConfig(seed=2**63 - 1, bfactor_A2=-1e4)
 
 
 def test_images_beyond_the_disc_do_not_matter() -> None:

@@ -15,12 +15,12 @@ from vitreous.cli.running import (
     finish,
     open_folder,
     prepare,
+    read_mask,
     read_with,
     require_plain_cpu,
 )
 from vitreous.data import Particles
 from vitreous.io import ReadOptions, open_particles_with
-from vitreous.io.maps import read_map
 from vitreous.methods.registry import get
 from vitreous.methods.search.config import SearchConfig
 
@@ -57,7 +57,7 @@ class AbInitio:
             context.say(f"{self.output} holds the finished run")
             return
         particles = open_particles_with(self.stack, self.reading)
-        mask = None if self.mask is None else read_map(self.mask)
+        mask = read_mask(self.mask, particles)
         announce(context, particles, estimate(particles))
         method = get("search" if self.method == "auto" else self.method)(self.search)
         inputs = (self.stack, self.mask, *read_with(self.reading))

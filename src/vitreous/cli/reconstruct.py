@@ -7,10 +7,18 @@ from tyro.conf import OmitArgPrefixes, Positional
 
 from vitreous.cli.context import RunContext
 from vitreous.cli.options import Common, Output
-from vitreous.cli.running import Estimate, announce, finish, open_folder, prepare, read_with, require_plain_cpu
+from vitreous.cli.running import (
+    Estimate,
+    announce,
+    finish,
+    open_folder,
+    prepare,
+    read_mask,
+    read_with,
+    require_plain_cpu,
+)
 from vitreous.data import Particles
 from vitreous.io import ReadOptions, open_particles_with
-from vitreous.io.maps import read_map
 from vitreous.reconstruct.known_poses import ReconstructConfig, reconstruct_halves
 
 _SECONDS_PER_PIXEL = 1.2e-7
@@ -41,7 +49,7 @@ class Reconstruct:
             context.say(f"{self.output} holds the finished run")
             return
         particles = open_particles_with(self.stack, self.reading)
-        mask = None if self.mask is None else read_map(self.mask)
+        mask = read_mask(self.mask, particles)
         announce(context, particles, estimate(particles))
         inputs = (self.stack, self.mask, *read_with(self.reading))
         with open_folder(context, self.output, particles, inputs) as folder:

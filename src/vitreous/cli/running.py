@@ -16,11 +16,13 @@ from vitreous.cli.options import Common
 from vitreous.compute.device import resolve_device
 from vitreous.compute.memory import MemoryBudget
 from vitreous.compute.threads import set_threads
-from vitreous.data import Particles, Result
+from vitreous.data import Particles, Result, Volume
 from vitreous.errors import ConfigError, VitreousError
 from vitreous.io import ReadOptions
 from vitreous.io.locations import image_locations
+from vitreous.io.maps import read_map
 from vitreous.io.particles import NO_CTF
+from vitreous.reconstruct.known_poses import check_mask
 from vitreous.runs.checkpoint import Checkpointer, identity_of, refuse_other_run
 from vitreous.runs.manifest import Manifest, fingerprint, fingerprint_stacks
 from vitreous.runs.store import RunFolder, is_run_folder, refuse_unusable
@@ -122,6 +124,15 @@ def announce(context: RunContext, particles: Particles, estimate: Estimate) -> N
         f"{len(particles)} particles of {particles.box} px",
         "Use a smaller --box, fewer particles, or a larger machine",
     )
+
+
+def read_mask(path: Path | None, particles: Particles) -> Volume | None:
+    """Read the file of ``--mask``, where it was given, and check that it is a mask for these particles."""
+    if path is None:
+        return None
+    mask = read_map(path)
+    check_mask(mask, particles.box, particles.pixel_size_A)
+    return mask
 
 
 def read_with(options: ReadOptions) -> list[Path]:

@@ -1,6 +1,7 @@
 """Reconstruction with known poses: two half-maps, their FSC, and the map."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -26,6 +27,14 @@ from vitreous.typing import Int, Map
 
 _GRID_BUDGET_BYTES = 2_000_000_000
 _SPHERE_EDGE_VOXELS = 3.0
+_LARGEST_BFACTOR_A2 = 1e4
+_MASK_TOLERANCE = 1e-3
+"""By how much values of a mask may leave [0, 1]: resampling and 16-bit files round."""
+_SMALLEST_MASK_SHARE = 1e-4
+"""Mean of a mask below which it holds too few voxels for an FSC: 27 of a box of 64."""
+_FEWEST_PER_HALF = 10
+_MOST_UNEVEN = 4
+"""Half-sets whose sizes differ by more make an FSC that the smaller one bounds."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +49,19 @@ class ReconstructConfig:
     """Seed of the half-set split, where the particles have none, and of the phase randomisation."""
 
     def __post_init__(self) -> None:
-        """Refuse a point group that does not exist."""
+        """Refuse a point group that does not exist, and numbers that cannot be used."""
         point_group(self.symmetry)
+        if not 0 <= self.seed < 2**63:
+            raise ConfigError(
+                "--seed is out of range", expected="0 to 2^63 - 1", found=self.seed, remedy="Change --seed"
+            )
+        if self.bfactor_A2 is not None and not abs(self.bfactor_A2) <= _LARGEST_BFACTOR_A2:  # so that NaN is refused
+            raise ConfigError(
+                "--bfactor is out of range",
+                expected=f"{-_LARGEST_BFACTOR_A2:.0f} to {_LARGEST_BFACTOR_A2:.0f} Å²",
+                found=self.bfactor_A2,
+                remedy="Change --bfactor, or leave it out to have it fitted",
+            )
 
 
 def split_half_sets(particles: Particles, seed: int) -> Int[Tensor, " n"]:
@@ -120,20 +140,74 @@ def reconstruct_halves(
     Raises
     ------
     InputError
-        If the particles have no poses, if a half-set is empty, or if the mask does not fit.
+        If the particles have no poses, or if a half-set is empty.
+    ConfigError
+        If the mask does not fit, see :func:`check_mask`.
     """
     if particles.poses is None:
         raise InputError(
             "the particles have no poses", remedy="Run `vitreous abinitio` first, or give a STAR file with angles"
         )
+    if mask is not None:
+        check_mask(mask, particles.box, particles.pixel_size_A)
     half_sets = split_half_sets(particles, config.seed)
-    if min(int((half_sets == 1).sum()), int((half_sets == 2).sum())) == 0:
-        raise InputError(
-            "a half-set is empty", found=f"{len(particles)} particles", remedy="Give at least two particles"
-        )
+    warnings = check_half_sets(half_sets)
     accumulators = back_project_halves(particles, particles.poses, half_sets, config.symmetry, progress)
     halves = half_volumes(accumulators, particles.pixel_size_A)
-    return assemble_result(accumulators, halves, config, mask, half_sets)
+    made = assemble_result(accumulators, halves, config, mask, half_sets)
+    return replace(made, warnings=(*warnings, *made.warnings))
+
+
+def check_half_sets(half_sets: Int[Tensor, " n"]) -> tuple[str, ...]:
+    """Return warnings about half-sets whose FSC says little.
+
+    Raises
+    ------
+    InputError
+        If one of them is empty.
+    """
+    sizes = [int((half_sets == number).sum()) for number in (1, 2)]
+    found = f"{sizes[0]} and {sizes[1]} particles"
+    if min(sizes) == 0:
+        few = "Give at least two particles"
+        wrong = "Remove rlnRandomSubset from the STAR file to have the halves drawn, or correct it"
+        raise InputError("a half-set is empty", found=found, remedy=few if max(sizes) < 2 else wrong)
+    if min(sizes) < _FEWEST_PER_HALF or max(sizes) > _MOST_UNEVEN * min(sizes):
+        return (f"the half-sets have {found}: the FSC and the resolution say little",)
+    return ()
+
+
+def check_mask(mask: Volume, box: int, pixel_size_A: float) -> None:
+    """Refuse a mask that does not fit the particles or is none; commands ask before they compute anything.
+
+    Raises
+    ------
+    ConfigError
+        If the box or the voxel size (by more than 1 %) differ, values are outside [0, 1], or nearly all of it is 0.
+    """
+    values = mask.values
+    if mask.box != box or not math.isclose(mask.voxel_size_A, pixel_size_A, rel_tol=0.01):
+        what = "box" if mask.box != box else "pixel size"
+        raise ConfigError(
+            f"--mask has another {what} than the particles",
+            expected=f"{box} px of {pixel_size_A:.4g} Å",
+            found=f"{mask.box} px of {mask.voxel_size_A:.4g} Å",
+            remedy="Resample the mask to the particles' box and pixel size",
+        )
+    lowest, highest = float(values.min()), float(values.max())
+    if not -_MASK_TOLERANCE <= lowest <= highest <= 1 + _MASK_TOLERANCE:
+        raise ConfigError(
+            "--mask is not a mask",
+            expected="values from 0 to 1",
+            found=f"{lowest:.4g} to {highest:.4g}",
+            remedy="Give a mask, not a map; one with a soft edge is made from the map without --mask",
+        )
+    if float(values.double().mean()) < _SMALLEST_MASK_SHARE:
+        raise ConfigError(
+            "--mask is empty, or nearly so",
+            found=f"a mean value of {float(values.double().mean()):.2g}",
+            remedy="Give a mask that covers the particle, or leave --mask out",
+        )
 
 
 def assemble_result(
@@ -144,13 +218,6 @@ def assemble_result(
     half_sets: Int[Tensor, " n"],
 ) -> Result:
     """Judge half-maps and make the final map from their accumulators."""
-    if mask is not None and mask.box != halves[0].box:
-        raise ConfigError(
-            "--mask has another box than the particles",
-            expected=halves[0].box,
-            found=mask.box,
-            remedy="Resample the mask to the particles' box and pixel size",
-        )
     raw = half_map_curves(halves, None)
     if mask is None:
         mean = Volume((halves[0].values + halves[1].values) / 2, halves[0].voxel_size_A)
