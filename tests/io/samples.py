@@ -56,8 +56,8 @@ def particles(n: int = N, **changes: Sequence[Any]) -> Table:
         "rlnAngleRot": [10.0 + 20 * i for i in range(n)],
         "rlnAngleTilt": [40.0 + 10 * i for i in range(n)],
         "rlnAnglePsi": [-50.0 + 5 * i for i in range(n)],
-        "rlnOriginXAngst": [1.25 * i for i in range(n)],
-        "rlnOriginYAngst": [-0.75 * i for i in range(n)],
+        "rlnOriginXAngst": [1.25 * (i % 16) for i in range(n)],
+        "rlnOriginYAngst": [-0.75 * (i % 16) for i in range(n)],
         "rlnRandomSubset": [1 + i % 2 for i in range(n)],
     }
     return table | changes

@@ -9,7 +9,18 @@ import numpy as np
 import pytest
 import torch
 from numpy.lib.recfunctions import repack_fields
-from tests.io.samples import BOX, PIXEL_A, N, cs_rows, optics, particles, write_cs_file, write_images, write_star
+from tests.io.samples import (
+    BOX,
+    PIXEL_A,
+    N,
+    cs_rows,
+    optics,
+    particles,
+    star_text,
+    write_cs_file,
+    write_images,
+    write_star,
+)
 
 from vitreous.errors import InputError
 from vitreous.geometry.rotations import random_rotations
@@ -50,6 +61,27 @@ def test_file_names_that_do_not_tell_stacks_apart_are_not_used(tmp_path: Path) -
     other = write_star(tmp_path / "poses.star", particles(rlnImageName=names))
     with pytest.raises(InputError, match="4 of 4 particles"):
         open_particles(_bare_star(tmp_path / "bare.star"), poses=other)
+
+
+def test_origins_in_pixels_take_the_pixel_size_of_the_images(tmp_path: Path) -> None:
+    old = {label: column for label, column in particles().items() if label not in {"rlnOriginXAngst", "rlnOpticsGroup"}}
+    old |= {"rlnOriginX": [2.0] * N, "rlnOriginY": [0.0] * N}
+    old.pop("rlnOriginYAngst")
+    (tmp_path / "poses.star").write_text(star_text({"": old}), encoding="utf-8")
+    joined = open_particles(_bare_star(tmp_path / "bare.star"), poses=tmp_path / "poses.star", pixel_size_A=3.0)
+    assert joined.poses is not None
+    torch.testing.assert_close(joined.poses.shifts_A, torch.tensor([[-6.0, 0.0]] * N))
+
+
+def test_joined_shifts_follow_a_given_pixel_size(tmp_path: Path) -> None:
+    rows = cs_rows(**{"blob/path": np.full(N, b"particles.mrcs")})
+    stars = write_star(tmp_path / "poses.star"), write_cs_file(tmp_path / "poses.cs", rows)
+    for other in stars:
+        bare = _bare_star(tmp_path / "bare.star")
+        plain, given = (open_particles(bare, poses=other, pixel_size_A=size).poses for size in (None, 3.0))
+        assert plain is not None
+        assert given is not None
+        torch.testing.assert_close(given.shifts_A / 3.0, plain.shifts_A / PIXEL_A)
 
 
 def test_more_poses_than_particles_are_fine(tmp_path: Path) -> None:

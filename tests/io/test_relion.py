@@ -6,7 +6,7 @@ import torch
 from scipy.spatial.transform import Rotation
 from tests.io.samples import BOX, PIXEL_A, N, images, optics, particles, star_text, write_images, write_star
 
-from vitreous.io import open_particles
+from vitreous.io import open_particles, write_relion_star
 
 
 def old_table() -> dict[str, list[object]]:
@@ -140,6 +140,33 @@ def test_pixel_size_option_takes_the_place_of_the_files(tmp_path: Path) -> None:
     assert opened.pixel_size_A == 3.0
     assert opened.poses is not None
     assert opened.poses.shifts_A[0].tolist() == [-3.0, 0.0]
+
+
+def test_another_pixel_size_leaves_shifts_in_pixels(tmp_path: Path) -> None:
+    plain = open_particles(write_star(tmp_path / "p.star"))
+    given = open_particles(tmp_path / "p.star", pixel_size_A=3.0)
+    assert plain.poses is not None
+    assert given.poses is not None
+    torch.testing.assert_close(given.poses.shifts_A / 3.0, plain.poses.shifts_A / PIXEL_A)
+    assert any("--pixel-size 3 replaces the stated 2.5" in note for note in given.notes)
+    write_relion_star(tmp_path / "q.star", given)
+    again = open_particles(tmp_path / "q.star")
+    assert again.poses is not None
+    assert again.pixel_size_A == 3.0
+    torch.testing.assert_close(again.poses.shifts_A, given.poses.shifts_A)
+
+
+def test_a_given_pixel_size_mends_an_impossible_one(tmp_path: Path) -> None:
+    opened = open_particles(write_star(tmp_path / "p.star", None, optics(rlnImagePixelSize=["nan"])), pixel_size_A=3.0)
+    assert opened.poses is not None
+    assert opened.poses.shifts_A[1].tolist() == [-1.25, 0.75]
+
+
+def test_a_header_of_another_pixel_size_is_reported(tmp_path: Path) -> None:
+    assert not any("header" in note for note in open_particles(write_star(tmp_path / "p.star")).notes)
+    write_images(tmp_path / "particles.mrcs", pixel_size_A=2.6)
+    notes = open_particles(tmp_path / "p.star").notes
+    assert any("header of particles.mrcs holds a pixel size of 2.6 Å; 2.5 Å is used" in note for note in notes)
 
 
 def test_no_ctf_on_request(tmp_path: Path) -> None:

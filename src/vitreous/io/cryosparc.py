@@ -30,7 +30,8 @@ def read_cryosparc(
 ) -> Listing:
     """Read a ``.cs`` file, completed by its passthrough files.
 
-    ``pixel_size_A`` takes the place of ``blob/psize_A``; with ``own_ctf=False`` the CTF values are left alone.
+    ``pixel_size_A`` takes the place of ``blob/psize_A``, but poses are in Å as the file counts
+    them; with ``own_ctf=False`` the CTF values are left alone.
 
     Raises
     ------
@@ -44,13 +45,14 @@ def read_cryosparc(
         fields = _joined(fields, read_fields(Path(other)), file_path, Path(other))
     listing, columns = _named_particles(fields, file_path)
     refuse_unmodelled_fields(columns)
-    size = _pixel_size_A(columns) if pixel_size_A is None else pixel_size_A
+    stated = _stated_pixel_size_A(columns) if pixel_size_A is not None else _pixel_size_A(columns)
     return replace(
         listing,
-        pixel_size_A=size,
+        pixel_size_A=stated if pixel_size_A is None else pixel_size_A,
+        stated_pixel_size_A=stated,
         box=_box(columns),
         optics=cryosparc_optics(columns) if own_ctf else None,
-        poses=cryosparc_poses(columns, size),
+        poses=cryosparc_poses(columns, pixel_size_A if stated is None else stated),
         half_sets=cryosparc_half_sets(columns),
         contrast_sign=_contrast_sign(columns),
     )
@@ -166,6 +168,12 @@ def _pixel_size_A(columns: NamedColumns) -> float | None:
     same = np.abs(sizes - sizes[0]) <= 1e-4 * sizes[0]
     columns.require(same, f"blob/psize_A differs from the first particle's {sizes[0]:g} Å", "blob/psize_A", _ONE_BOX)
     return float(sizes[0])
+
+
+def _stated_pixel_size_A(columns: NamedColumns) -> float | None:
+    """Return the pixel size of the file, or None where it is none that a given one could be compared with."""
+    sizes = columns.columns.get("blob/psize_A")
+    return None if sizes is None or not (np.isfinite(sizes) & (sizes > 0)).all() else _pixel_size_A(columns)
 
 
 def _box(columns: NamedColumns) -> int | None:

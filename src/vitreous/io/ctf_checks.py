@@ -15,6 +15,9 @@ _LIMITS = {
     "amplitude_contrast": (0.0, 1.0, "Give amplitude contrast as a share between 0 and 1"),
     "defocus_u_A": (-1e6, 1e6, "Give defocus in Å, or leave this particle out"),
     "defocus_v_A": (-1e6, 1e6, "Give defocus in Å, or leave this particle out"),
+    "defocus_angle_deg": (-1e4, 1e4, "Give the azimuth of defocus U in degrees"),
+    "phase_shift_deg": (-360.0, 360.0, "Give the phase shift in degrees, or leave this particle out"),
+    "bfactor_A2": (-1e4, 1e4, "Give the B-factor in Å², or leave this particle out"),
 }
 _SMALLEST_TYPICAL_DEFOCUS_A = 20.0
 

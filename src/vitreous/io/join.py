@@ -23,7 +23,8 @@ _NAMES_SHOWN = 3
 def join_poses(listing: Listing, path: Path, box: int, pixel_size_A: float) -> Poses:
     """Return the pose of each particle from a ``.star``, ``.cs`` or cryoDRGN ``.pkl`` file.
 
-    ``box`` and ``pixel_size_A`` are those of the image files.
+    ``box`` and ``pixel_size_A`` are those of the image files. Shifts are in Å as the particles' own file counts them
+    (:attr:`vitreous.io.listing.Listing.scale`).
 
     Raises
     ------
@@ -31,10 +32,11 @@ def join_poses(listing: Listing, path: Path, box: int, pixel_size_A: float) -> P
         Where the file lacks poses, or the pose of some particle.
     """
     suffix = path.suffix.lower()
+    pixel_size_A = pixel_size_A / listing.scale
     if suffix == ".pkl":
         return read_cryodrgn_poses(path, len(listing.ids), box * pixel_size_A)
     if suffix == ".star":
-        other = read_relion_poses(path)
+        other = read_relion_poses(path, pixel_size_A)
     elif suffix == ".cs":
         other = read_cryosparc_poses(path, pixel_size_A, by_uid="uid" in listing.table.particles)
     else:

@@ -56,6 +56,8 @@ class Listing:
         None where the file has no CTF.
     contrast_sign
         +1 or −1 per particle where the file says how the images are, else None.
+    stated_pixel_size_A
+        What the file itself says, where that is a credible size; ``pixel_size_A`` is another where one was given.
     poses, half_sets, ctf_premultiplied, notes
         As in :class:`vitreous.data.Particles`.
     """
@@ -65,6 +67,7 @@ class Listing:
     ids: NDArray[Any]
     table: MetadataTable
     pixel_size_A: float | None = None
+    stated_pixel_size_A: float | None = None
     box: int | None = None
     optics: Optics | None = None
     poses: Poses | None = None
@@ -72,6 +75,13 @@ class Listing:
     ctf_premultiplied: bool = False
     contrast_sign: Float[Tensor, " n"] | None = None
     notes: Sequence[str] = ()
+
+    @property
+    def scale(self) -> float:
+        """Å by the given pixel size over Å as the file counts them: what keeps a shift the same in pixels."""
+        if self.pixel_size_A is None or self.stated_pixel_size_A is None:
+            return 1.0
+        return self.pixel_size_A / self.stated_pixel_size_A
 
 
 @dataclass(frozen=True)

@@ -150,6 +150,22 @@ def common_pixel_size_A(groups: OpticsGroups) -> float | None:
     return None if size is None else checked_pixel_size_A(size, groups.path)
 
 
+def stated_pixel_size_A(groups: OpticsGroups) -> float | None:
+    """Return the pixel size that the file states; None where it is absent or impossible, as a given one replaces it.
+
+    Raises
+    ------
+    InputError
+        Where groups differ: one given size cannot be that of all.
+    """
+    if "rlnImagePixelSize" not in groups.table:
+        return None
+    sizes = groups.in_use("rlnImagePixelSize")
+    if sizes.dtype.kind not in "iuf" or not ((sizes >= _PIXEL_SIZES[0]) & (sizes <= _PIXEL_SIZES[1])).all():
+        return None
+    return common_pixel_size_A(groups)
+
+
 def checked_pixel_size_A(size: float, path: Path) -> float:
     """Return a pixel size that is positive and credible, else raise an InputError."""
     low, high = _PIXEL_SIZES

@@ -7,7 +7,7 @@ from typing import Literal
 
 import torch
 
-from vitreous.data import Optics, Particles
+from vitreous.data import Optics, Particles, Poses
 from vitreous.errors import ConfigError, InputError
 from vitreous.io.bare_stack import read_bare_stack
 from vitreous.io.contrast import detect_contrast
@@ -18,6 +18,7 @@ from vitreous.io.mrc import read_header
 from vitreous.io.optics_groups import checked_pixel_size_A
 from vitreous.io.paths import resolve_stacks
 from vitreous.io.relion import read_relion
+from vitreous.io.scale_checks import require_shifts_in_box, voxel_size_notes
 from vitreous.io.stacks import StackSource
 from vitreous.typing import PathLike
 
@@ -97,6 +98,8 @@ def open_particles_with(path: PathLike, options: ReadOptions) -> Particles:
     optics = _required_optics(listing)
     pixel_size_A = _pixel_size_A(listing, options)
     poses = listing.poses if options.poses is None else join_poses(listing, options.poses, box, pixel_size_A)
+    poses, scale_notes = _with_given_scale(poses, listing)
+    require_shifts_in_box(poses, box * pixel_size_A, listing)
     source = StackSource(
         files,
         torch.from_numpy(listing.names.stack_index),
@@ -114,7 +117,7 @@ def open_particles_with(path: PathLike, options: ReadOptions) -> Particles:
         half_sets=listing.half_sets,
         ctf_premultiplied=listing.ctf_premultiplied,
         table=listing.table if listing.table.particles else None,
-        notes=[*listing.notes, *contrast_notes],
+        notes=[*listing.notes, *scale_notes, *voxel_size_notes(source, pixel_size_A), *contrast_notes],
     )
 
 
@@ -170,6 +173,17 @@ def _pixel_size_A(listing: Listing, options: ReadOptions) -> float:
     if size is None:
         raise InputError("the pixel size is not in the file", remedy="Give --pixel-size in Å", path=listing.path)
     return checked_pixel_size_A(size, listing.path)
+
+
+def _with_given_scale(poses: Poses | None, listing: Listing) -> tuple[Poses | None, list[str]]:
+    """Keep shifts the same in pixels where another pixel size was given than the one they were made with."""
+    scale = listing.scale
+    if poses is None or scale == 1:
+        return poses, []
+    return Poses(poses.rotations, poses.shifts_A * scale), [
+        f"--pixel-size {listing.pixel_size_A:g} replaces the stated {listing.stated_pixel_size_A:g} Å: shifts in Å "
+        f"were multiplied by {scale:.5g}, so that they stay the same in pixels"
+    ]
 
 
 def _file_box(listing: Listing, file: Path) -> int:

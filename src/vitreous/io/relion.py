@@ -5,13 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from vitreous.data import MetadataTable, Poses
 from vitreous.errors import InputError
 from vitreous.geometry.rotations import rotation_from_euler
 from vitreous.io.image_names import parse_image_names
 from vitreous.io.listing import Listing, NamedColumns, require_unique_ids
-from vitreous.io.optics_groups import OpticsGroups, common_pixel_size_A, given_groups, made_groups
+from vitreous.io.optics_groups import OpticsGroups, common_pixel_size_A, given_groups, made_groups, stated_pixel_size_A
 from vitreous.io.relion_ctf import refuse_unmodelled_optics, relion_optics, with_group_values
 from vitreous.io.star import StarTable, read_star
 from vitreous.typing import Int, PathLike, Tensor
@@ -19,13 +20,15 @@ from vitreous.typing import Int, PathLike, Tensor
 ANGLES = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
 ORIGINS_A = ("rlnOriginXAngst", "rlnOriginYAngst")
 ORIGINS_PX = ("rlnOriginX", "rlnOriginY")
+_LARGEST_ANGLE_DEG = 1e4
 _PREMULTIPLIED = "rlnCtfDataAreCtfPremultiplied"
 
 
 def read_relion(path: PathLike, pixel_size_A: float | None = None, *, own_ctf: bool = True) -> Listing:
     """Read a RELION particle STAR file.
 
-    ``pixel_size_A`` takes the place of what the file says; with ``own_ctf=False`` its CTF values are left alone.
+    ``pixel_size_A`` takes the place of what the file says, but poses are in Å as the file counts
+    them; with ``own_ctf=False`` its CTF values are left alone.
 
     Raises
     ------
@@ -35,25 +38,30 @@ def read_relion(path: PathLike, pixel_size_A: float | None = None, *, own_ctf: b
     listing, particles, groups = _read_tables(path)
     _refuse_volumes(groups)
     refuse_unmodelled_optics(particles, groups)
-    pixel_size_A = common_pixel_size_A(groups) if pixel_size_A is None else pixel_size_A
+    stated = common_pixel_size_A(groups) if pixel_size_A is None else stated_pixel_size_A(groups)
     numbers = np.asarray(groups.table["rlnOpticsGroup"])[groups.group]
     return replace(
         listing,
         table=MetadataTable("relion", {**particles.columns, "rlnOpticsGroup": numbers}, groups.table),
-        pixel_size_A=pixel_size_A,
+        pixel_size_A=stated if pixel_size_A is None else pixel_size_A,
+        stated_pixel_size_A=stated,
         box=_common_box(groups),
         optics=relion_optics(particles, groups) if own_ctf else None,
-        poses=relion_poses(particles, pixel_size_A),
+        poses=relion_poses(particles, pixel_size_A if stated is None else stated),
         half_sets=half_sets(particles),
         ctf_premultiplied=_premultiplied(particles, groups),
         notes=[*listing.notes, *_notes(particles)],
     )
 
 
-def read_relion_poses(path: PathLike) -> Listing:
-    """Read names and poses only: neither CTF values nor optics need to be usable."""
+def read_relion_poses(path: PathLike, pixel_size_A: float | None = None) -> Listing:
+    """Read names and poses only: neither CTF values nor optics need to be usable.
+
+    ``pixel_size_A`` is that of origins in pixels, where the file does not state it.
+    """
     listing, particles, groups = _read_tables(path)
-    return replace(listing, poses=relion_poses(particles, common_pixel_size_A(groups)))
+    stated = common_pixel_size_A(groups)
+    return replace(listing, poses=relion_poses(particles, pixel_size_A if stated is None else stated))
 
 
 def _read_tables(path: PathLike) -> tuple[Listing, NamedColumns, OpticsGroups]:
@@ -94,7 +102,7 @@ def relion_poses(particles: NamedColumns, pixel_size_A: float | None) -> Poses |
     """
     if any(label not in particles for label in ANGLES):
         return None
-    angles = torch.from_numpy(np.stack([particles.numbers(label) for label in ANGLES], 1))
+    angles = torch.from_numpy(np.stack([_angles_deg(particles, label) for label in ANGLES], 1))
     if any(label in particles for label in ORIGINS_A):
         origins = np.stack([particles.numbers(label, 0.0) for label in ORIGINS_A], 1)
     else:
@@ -105,6 +113,17 @@ def relion_poses(particles: NamedColumns, pixel_size_A: float | None) -> Poses |
             )
         origins = origins * (pixel_size_A or 1.0)
     return Poses(rotation_from_euler(angles).float(), torch.from_numpy(0.0 - origins).float())
+
+
+def _angles_deg(particles: NamedColumns, label: str) -> NDArray[np.float64]:
+    values = particles.numbers(label)
+    particles.require(
+        np.abs(values) <= _LARGEST_ANGLE_DEG,
+        f"{label} is not between {-_LARGEST_ANGLE_DEG:g} and {_LARGEST_ANGLE_DEG:g} degrees",
+        label,
+        "Give Euler angles in degrees, or leave this particle out",
+    )
+    return values
 
 
 def half_sets(particles: NamedColumns) -> Int[Tensor, " n"] | None:

@@ -113,6 +113,11 @@ class StackSource:
         """Side of a pixel of the images as read, in Å."""
         return self._pixel_size_A
 
+    @property
+    def headers(self) -> Sequence[MrcHeader]:
+        """Headers of the files."""
+        return self._headers
+
     def __len__(self) -> int:
         return len(self._file_index)
 
