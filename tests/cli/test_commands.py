@@ -1,6 +1,9 @@
 """Whole commands on particles whose map is known in closed form."""
 
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -144,3 +147,31 @@ def test_every_file_that_is_read_is_an_input_and_is_never_overwritten(star, tmp_
     assert poses.read_bytes() == before
     options = ReadOptions(passthrough=[tmp_path / "a.cs"], poses=poses, ctf=tmp_path / "b.csv")
     assert read_with(options) == [tmp_path / "a.cs", poses, tmp_path / "b.csv"]
+
+
+def test_a_terminal_without_the_characters_ends_no_run(star, tmp_path):
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    plain = {"PYTHONIOENCODING": "ascii", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0", "LC_ALL": "C"}
+    program = "import sys; from vitreous.cli.main import main; sys.exit(main())"
+    words = [sys.executable, "-c", program, "reconstruct", str(star), "-o", str(folder), "--contrast", "bright"]
+    done = subprocess.run(words, env=os.environ | plain, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "resolution" in done.stdout
+    assert (folder / "report.html").exists()
+    assert read_run(folder).summary["verdict"] == "done"
+
+
+def test_a_report_that_fails_costs_a_warning_only(star, tmp_path, capsys, monkeypatch):
+    def fail(folder):
+        raise ValueError("no ink")
+
+    monkeypatch.setattr("vitreous.report.write_report", fail)
+    assert main(["reconstruct", str(star), "-o", str(tmp_path / "run"), "--contrast", "bright"]) == 0
+    assert "the results are complete (ValueError: no ink)" in capsys.readouterr().err
+
+
+def test_config_that_is_not_text(star, tmp_path, capsys):
+    (tmp_path / "options.yaml").write_bytes(b"symmetry: \xff")
+    words = ["reconstruct", str(star), "-o", str(tmp_path / "run"), "--config", str(tmp_path / "options.yaml")]
+    assert main(words) == 2
+    assert "not text in UTF-8" in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """What a run folder refuses, keeps and removes."""
 
 import json
+import os
 from contextlib import suppress
 from dataclasses import replace
 
@@ -8,6 +9,7 @@ import pytest
 
 from vitreous.errors import ConfigError, InputError, ResourceError
 from vitreous.runs.manifest import Manifest, fingerprint, fingerprint_stacks
+from vitreous.runs.reader import read_run
 from vitreous.runs.store import RunFolder
 
 
@@ -148,9 +150,11 @@ def test_metrics_are_appended_line_by_line(tmp_path, manifest):
     assert lines[0]["seconds"] <= lines[2]["seconds"]
 
 
-@pytest.mark.parametrize("text", ["", "a: [", "- 1", "vitreous: 1"])
-def test_other_yaml_is_not_a_manifest(tmp_path, text):
-    (tmp_path / "manifest.yaml").write_text(text)
+@pytest.mark.parametrize(
+    "content", [b"", b"a: [", b"- 1", b"vitreous: 1", b"name: \xff", b"\xff\xfe\x00", b"inputs: [1]"]
+)
+def test_other_yaml_is_not_a_manifest(tmp_path, content):
+    (tmp_path / "manifest.yaml").write_bytes(content)
     with pytest.raises(InputError, match="not the manifest"):
         RunFolder.resume(tmp_path)
 
@@ -190,3 +194,11 @@ def test_many_stacks_share_one_entry_that_notices_a_change(tmp_path):
     assert first == fingerprint_stacks(reversed(paths))[0]
     paths[7].write_bytes(b"00")
     assert fingerprint_stacks(paths)[0].sha256 != first.sha256
+
+
+def test_bytes_that_are_no_text_in_a_path_do_not_spoil_the_files(tmp_path, manifest):
+    name = os.fsdecode(b"caf\xe9.star")
+    folder = RunFolder.create(tmp_path / "run", replace(manifest, command=("vitreous", name)))
+    folder.write_summary({"warnings": [name, "Å"]})
+    assert Manifest.read(folder.path).command[1] == name
+    assert read_run(folder.path).summary["warnings"] == [name, "Å"]

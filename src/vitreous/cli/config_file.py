@@ -71,8 +71,10 @@ def _read_mapping(path: Path) -> Mapping[str, Any]:
     import yaml
 
     try:
-        found = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError) as error:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise ConfigError("this is not text in UTF-8", remedy="Mend or replace the file", path=path) from error
+    except OSError as error:
         raise ConfigError("the file of --config cannot be read", remedy="Check the path", path=path) from error
     except yaml.YAMLError as error:
         raise ConfigError(f"this is not YAML: {error}", remedy="Mend or replace the file", path=path) from error

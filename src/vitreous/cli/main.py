@@ -1,5 +1,6 @@
 """The ``vitreous`` program: find the command, parse its options, run it."""
 
+import io
 import sys
 from collections.abc import Sequence
 
@@ -11,6 +12,9 @@ from vitreous.cli.registry import COMMANDS, find, overview
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line (``sys.argv`` when not given) and return the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without Å or · must not end a run
     return run_guarded(lambda: dispatch(words), debug="--debug" in words)
 
 

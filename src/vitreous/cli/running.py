@@ -3,7 +3,6 @@
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -199,9 +198,11 @@ def finish(context: RunContext, folder: RunFolder, result: Result, particles: Pa
 def _write_report(context: RunContext, folder: Path) -> Path:
     from vitreous.report import write_report
 
-    with suppress(VitreousError):
+    try:
         return write_report(folder)
-    context.warn("the report could not be written; the results are complete")
+    except Exception as error:  # noqa: BLE001  nothing in a report is worth more than the results
+        why = str(error) if isinstance(error, VitreousError) else f"{type(error).__name__}: {error}"
+        context.warn(f"the report could not be written; the results are complete ({why})")
     return folder
 
 

@@ -13,7 +13,8 @@ def show(figures: Mapping[str, Any], json_path: Path | None, unprinted: Mapping[
     """Print one figure per line and, where a path is given, write all of them, and the unprinted ones, as JSON."""
     if json_path is not None:
         with atomic_path(json_path) as temporary:
-            temporary.write_text(json.dumps({**figures, **(unprinted or {})}, indent=2, ensure_ascii=False) + "\n")
+            text = json.dumps({**figures, **(unprinted or {})}, indent=2, ensure_ascii=False) + "\n"
+            temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
     width = max(map(len, figures))
     for name, value in figures.items():
         sys.stdout.write(f"{name:<{width}}  {_in_digits(value)}\n")

@@ -30,7 +30,7 @@ def write_report(folder: Path) -> Path:
     page = render(RunFiles.read(folder))
     path = folder / REPORT
     with atomic_path(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+        temporary.write_text(page, encoding="utf-8", errors="backslashreplace")  # bytes of file names
     return path
 
 

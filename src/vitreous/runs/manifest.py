@@ -83,7 +83,9 @@ class Manifest:
         plain = asdict(self) | {"command": list(self.command), "notes": list(self.notes)}
         plain["inputs"] = [asdict(file) for file in self.inputs]
         with atomic_path(folder / MANIFEST) as temporary:
-            temporary.write_text(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=120))
+            temporary.write_text(
+                yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=120), encoding="utf-8"
+            )
 
     @classmethod
     def read(cls, folder: Path) -> "Manifest":
@@ -95,12 +97,11 @@ class Manifest:
             Where there is none, or it was not written by vitreous.
         """
         path = folder / MANIFEST
-        with reading(path):
-            text = path.read_text()
         try:
-            plain = yaml.safe_load(text)
+            with reading(path):
+                plain = yaml.safe_load(path.read_text(encoding="utf-8"))
             return cls(**plain | {"inputs": tuple(InputFile(**file) for file in plain["inputs"])})
-        except (yaml.YAMLError, TypeError, KeyError) as error:
+        except (yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError, AttributeError) as error:
             raise InputError(
                 "this is not the manifest of a run", remedy="Name a folder made by vitreous", path=path
             ) from error

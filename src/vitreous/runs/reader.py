@@ -91,8 +91,8 @@ def _summary(path: Path) -> Mapping[str, Any] | None:
         return None
     try:
         with reading(path):
-            return json.loads(path.read_text())
-    except json.JSONDecodeError as error:
+            return json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InputError("this is not JSON", remedy="Remove it", path=path) from error
 
 
@@ -101,7 +101,7 @@ def _metrics(path: Path) -> list[Mapping[str, Any]]:
     if not path.exists():
         return []
     with reading(path):
-        lines = path.read_text().splitlines()
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     found = []
     for line in lines:
         try:
