@@ -14,6 +14,10 @@ from vitreous.io.image_names import split_ids
 from vitreous.io.locations import absolute_name, image_locations, require_slices
 from vitreous.typing import PathLike
 
+_SAME = 1e-6
+_NAMES = ("accel_kv", "cs_mm", "amp_contrast", "df1_A", "df2_A", "df_angle_rad", "phase_shift_rad", "bfactor")
+_USED = {f"ctf/{name}" for name in _NAMES}
+
 Fields = dict[str, NDArray[Any]]
 
 
@@ -21,8 +25,9 @@ def write_cs(path: PathLike, particles: Particles, poses: Poses | None = None) -
     """Write a ``.cs`` file with alignments, in numpy's format.
 
     Particles that came from a ``.cs`` file keep their fields, types, uids and (project-relative) image paths, so that
-    the file goes back into the project it came from; alignments and half-sets are brought up to date. Others get the
-    fields that cryoSPARC needs, absolute image paths, and uids made from their ids.
+    the file goes back into the project it came from; alignments and half-sets are brought up to date, as are CTF
+    values, contrast sign and pixel size where others were used. Others get the fields that cryoSPARC
+    needs, absolute image paths, and uids made from their ids.
 
     Parameters
     ----------
@@ -42,7 +47,7 @@ def write_cs(path: PathLike, particles: Particles, poses: Poses | None = None) -
     """
     table = particles.table
     own = table is not None and table.dialect == "cryosparc"
-    fields = dict(table.particles) if table is not None and own else _fresh_fields(particles)
+    fields = _own_fields(dict(table.particles), particles) if table is not None and own else _fresh_fields(particles)
     chosen = particles.poses if poses is None else poses
     if chosen is not None:
         _update_alignments(fields, particles, chosen)
@@ -50,6 +55,42 @@ def write_cs(path: PathLike, particles: Particles, poses: Poses | None = None) -
         _put(fields, "alignments3D/split", particles.half_sets.cpu().numpy() - 1, np.dtype("<u4"))
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.save(file, _as_rows(fields), allow_pickle=False)
+
+
+def _own_fields(fields: Fields, particles: Particles) -> Fields:
+    """Bring the fields of a ``.cs`` file in line with what was used; those that say so already stay as they are."""
+    ctf = _ctf_fields(particles)
+    # A file without CTF values gets all fields of it, another one those that it lacks only where they are not zero.
+    used = {
+        name: column
+        for name, column in ctf.items()
+        if "ctf/df1_A" not in fields or (name in _USED and (name in fields or column.any()))
+    }
+    locations = image_locations(particles.source)
+    if locations is not None:
+        n = len(particles)
+        if "blob/sign" in fields or locations.contrast_sign < 0:
+            used["blob/sign"] = np.full(n, locations.contrast_sign)
+        used["blob/psize_A"] = np.full(n, locations.pixel_size_A)
+        _rescale_alignments(fields, locations.pixel_size_A)
+    for name, column in used.items():
+        stored = fields.get(name)
+        if stored is None:
+            fields[name] = column if column.dtype.kind != "f" else column.astype("<f4")
+        elif stored.dtype.kind in "iuf" and not np.allclose(stored, column, rtol=_SAME, atol=_SAME):
+            _put(fields, name, column, stored.dtype)
+    return fields
+
+
+def _rescale_alignments(fields: Fields, pixel_size_A: float) -> None:
+    """Let the pixels that shifts are counted in grow with those of the images."""
+    stored = fields.get("blob/psize_A")
+    if stored is None or not (stored > 0).all() or np.allclose(stored, pixel_size_A, rtol=_SAME):
+        return
+    for name in fields:
+        if name.startswith("alignments") and name.endswith("/psize_A"):
+            scale = pixel_size_A / stored.astype(np.float64)
+            _put(fields, name, (fields[name].T * scale).T, fields[name].dtype)
 
 
 def _update_alignments(fields: Fields, particles: Particles, poses: Poses) -> None:
