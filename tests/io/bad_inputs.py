@@ -42,7 +42,7 @@ def star_without(label: str, table: str = "particles") -> Builder:
 def star_with_text(change: Callable[[str], str]) -> Builder:
     def build(folder: Path) -> Path:
         path = write_star(folder / "p.star")
-        path.write_text(change(path.read_text()))
+        path.write_text(change(path.read_text(encoding="utf-8")))
         return path
 
     return build
@@ -205,6 +205,8 @@ TABLE: list[tuple[str, Builder, str]] = [
     ("phase shift beyond a turn", star(rlnPhaseShift=spoiled(400.0)), "3@particles.mrcs: phase_shift_deg"),
     ("row with a field too few", star_with_text(lambda t: t.replace(" mic2.mrc", "")), "line 33: a row .*11"),
     ("row with a field too many", star_with_text(lambda t: t.replace("mic2.mrc", "mic 2.mrc")), "line 33: a row .*13"),
+    ("row without its name", star_with_text(lambda t: t.replace("000003@particles.mrcs ", "")), "line 33: a row .*11"),
+    ("comment in a row", star_with_text(lambda t: t.replace("mic2.mrc", "#2 mic2.mrc")), "line 33: .*1 before #"),
     ("column twice", star_with_text(lambda t: t.replace("_rlnDefocusV", "_rlnDefocusU")), "rlnDefocusU occurs twice"),
     ("particle table twice", star_with_text(lambda t: t + t), "occurs twice"),
     ("particle table without rows", star_with_text(lambda t: t[: t.index("000001@")]), "no rows"),
@@ -300,8 +302,16 @@ OPTION_TABLE: list[tuple[str, OptionBuilder, str]] = [
     ),
     ("CTF of other shape", with_option("ctf", "c.pkl", pickled(np.ones((N, 7)))), "n x 9"),
     ("CTF of other length", with_option("ctf", "c.pkl", pickled(np.ones((N + 1, 9)))), "found 5"),
-    ("CTF file of unknown kind", with_option("ctf", "c.txt", lambda p: p.write_text("x")), "unknown kind"),
-    ("CTF table without columns", with_option("ctf", "c.csv", lambda p: p.write_text("a,b\n1,2\n")), "voltage_kV"),
+    (
+        "CTF file of unknown kind",
+        with_option("ctf", "c.txt", lambda p: p.write_text("x", encoding="utf-8")),
+        "unknown kind",
+    ),
+    (
+        "CTF table without columns",
+        with_option("ctf", "c.csv", lambda p: p.write_text("a,b\n1,2\n", encoding="utf-8")),
+        "voltage_kV",
+    ),
     (
         "poses for other particles",
         with_option("poses", "o.star", lambda p: write_star(p, particles(2))),

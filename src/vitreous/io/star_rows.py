@@ -39,6 +39,10 @@ class RowText:
         """Number of the first line of the rows, from 1."""
         return self.lines_before + self.text.count(b"\n", 0, self.start) + 1
 
+    def line(self, number: int) -> bytes:
+        """Return the line of that number, from 1."""
+        return self.text[self.start : self.end].split(b"\n")[number - self.first_line]
+
     def without_comments(self) -> "RowText":
         """Return the rows without what stands behind a ``#`` that begins a word; lines keep their numbers."""
         if b"#" not in self:
@@ -58,8 +62,8 @@ class RowText:
 def parse_rows(rows: RowText, labels: Sequence[str]) -> tuple[Columns, list[str]]:
     """Split rows into typed columns.
 
-    Returns the columns, and notes on stray lines: lines with too few fields and without an image name, which some
-    public files contain and RELION skips.
+    Returns the columns, and notes on stray lines: lines with less than half of the fields and without an image
+    name, which some public files contain and RELION skips.
 
     Raises
     ------
@@ -68,13 +72,13 @@ def parse_rows(rows: RowText, labels: Sequence[str]) -> tuple[Columns, list[str]
     """
     if not labels:
         raise InputError("a loop without column labels", remedy="Write the STAR file again", path=rows.path)
-    rows = rows.without_comments()
+    original, rows = rows, rows.without_comments()
     if _NOT_BLANK.search(rows.text, rows.start, rows.end) is None:
         return {label: np.empty(0) for label in labels}, []
     frame = None if _has_odd_quotes(rows) else _parse_fast(rows.opened(), labels)
     notes: list[str] = []
     if frame is None:
-        regular, notes = _regular_rows(rows, len(labels))
+        regular, notes = _regular_rows(rows, len(labels), original)
         if not regular:
             return {label: np.empty(0) for label in labels}, notes
         frame = _parse_fast(BytesIO(b"\n".join(regular)), labels, is_regular=True)
@@ -116,8 +120,8 @@ def _parse_fast(file: BytesIO, labels: Sequence[str], *, is_regular: bool = Fals
     return None if is_padded and not is_regular else frame
 
 
-def _regular_rows(rows: RowText, n_columns: int) -> tuple[list[bytes], list[str]]:
-    """Bring rows into the form that the C parser knows, line by line."""
+def _regular_rows(rows: RowText, n_columns: int, original: RowText) -> tuple[list[bytes], list[str]]:
+    """Bring rows into the form that the C parser knows, line by line; ``original`` still has its comments."""
     regular: list[bytes] = []
     stray: list[int] = []
     for number, line in enumerate(rows.text[rows.start : rows.end].split(b"\n"), rows.first_line):
@@ -126,14 +130,15 @@ def _regular_rows(rows: RowText, n_columns: int) -> tuple[list[bytes], list[str]
             continue
         if len(tokens) == n_columns:
             regular.append(b" ".join(map(_double_quoted, tokens)))
-        elif len(tokens) < n_columns and b"@" not in line:
+        elif len(tokens) < n_columns / 2 and b"@" not in line:
             stray.append(number)
         else:
+            commented = line != original.line(number)
             raise InputError(
                 f"line {number}: a row that does not fit the column labels",
                 expected=f"{n_columns} fields",
-                found=len(tokens),
-                remedy="Correct the row, or write the STAR file again",
+                found=f"{len(tokens)} before #, which begins a comment" if commented else len(tokens),
+                remedy="Put text with # in quotes" if commented else "Correct the row, or write the STAR file again",
                 path=rows.path,
             )
     if not stray:
