@@ -72,6 +72,18 @@ def test_background_has_mean_zero_and_sigma_one(tmp_path, noise, offset, radius)
     np.testing.assert_allclose(outside.std(axis=1), 1, atol=1e-4)
 
 
+@pytest.mark.filterwarnings("ignore:overflow encountered")  # of mrcfile, in the statistics of its header
+@pytest.mark.parametrize("options", [{}, {"box": 20}])
+@pytest.mark.parametrize("scale", [1e-30, 1e-22, 1e20, 1e30])
+def test_the_unit_of_the_pixels_does_not_matter(tmp_path, noise, scale, options):
+    images = noise + 3
+    plain = whole(write(tmp_path / "a.mrcs", images), 40, **options).read(torch.arange(40))
+    scaled = images.clone()
+    scaled[::2] *= scale
+    read = whole(write(tmp_path / "b.mrcs", scaled), 40, **options).read(torch.arange(40))
+    torch.testing.assert_close(read, plain, atol=1e-4, rtol=1e-4)
+
+
 def test_contrast_sign_multiplies_the_normalised_image(tmp_path, noise):
     source = whole(write(tmp_path / "a.mrcs", noise), 40)
     rows = torch.arange(40)
@@ -211,7 +223,14 @@ def test_ten_thousand_files_work_with_256_descriptors(tmp_path, generator):
 
 
 def anonymous_MB():
-    return int(next(x for x in Path("/proc/self/status").read_text().splitlines() if "RssAnon" in x).split()[1]) / 1e3
+    return (
+        int(
+            next(
+                x for x in Path("/proc/self/status").read_text(encoding="utf-8").splitlines() if "RssAnon" in x
+            ).split()[1]
+        )
+        / 1e3
+    )
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")

@@ -11,6 +11,9 @@ from vitreous.typing import Bool, Float, Images
 _SMALLEST_SIGMA = 1e-6
 """Share of the mean below which float32 images hold nothing but rounding."""
 
+_SQUARES_FIT = (1e-15, 1e15)
+"""Between these the squares of float32 pixels neither vanish nor overflow."""
+
 
 @dataclass(frozen=True)
 class Background:
@@ -57,9 +60,21 @@ class Background:
         flat -= mean[:, None]
         # Large offsets leave a rounding error in the first mean; what is left of it is taken out with the scale.
         rest = flat @ self.weights
-        sigma = (flat.square() @ self.weights - rest.square()).clamp_min(0).sqrt()
+        sigma = self._sigma(flat, rest)
+        extreme = ~((sigma > _SQUARES_FIT[0]) & (sigma < _SQUARES_FIT[1]))
+        if extreme.any():
+            peak = flat[extreme].abs().amax(dim=1)
+            peak = torch.where((peak > 0) & peak.isfinite(), peak, 1.0)
+            scaled = flat[extreme] / peak[:, None]
+            flat[extreme] = scaled
+            mean[extreme] /= peak
+            rest[extreme] = scaled @ self.weights
+            sigma[extreme] = self._sigma(scaled, rest[extreme])
         usable = flat.sum(dim=1).isfinite() & sigma.isfinite() & (sigma > _SMALLEST_SIGMA * mean.abs())
         scale = self.sigma / sigma
         flat *= scale[:, None]
         flat -= (rest * scale)[:, None]
         return ~usable
+
+    def _sigma(self, flat: Float[Tensor, "n pixels"], mean: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+        return (flat.square() @ self.weights - mean.square()).clamp_min(0).sqrt()
