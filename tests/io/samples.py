@@ -78,7 +78,7 @@ def write_star(path: Path, particle_table: Table | None = None, optics_table: Ta
     if not (path.parent / "particles.mrcs").exists():
         write_images(path.parent / "particles.mrcs")
     blocks = {"optics": optics_table or optics(), "particles": particle_table or particles()}
-    path.write_text(star_text(blocks))
+    path.write_text(star_text(blocks), encoding="utf-8")
     return path
 
 

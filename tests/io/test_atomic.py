@@ -85,7 +85,7 @@ def test_a_disk_that_fills_up_on_the_last_flush_leaves_nothing(tmp_path, monkeyp
 
 def test_the_trouble_of_another_file_is_not_blamed_on_this_one(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"other\.txt"), atomic_path(tmp_path / "a.mrc"):
-        (tmp_path / "other.txt").read_text()
+        (tmp_path / "other.txt").read_text(encoding="utf-8")
 
 
 def test_a_real_size_limit_is_reported_and_leaves_nothing(tmp_path):

@@ -38,7 +38,7 @@ def test_the_table_says_what_it_holds(tmp_path):
 
 def test_the_xml_has_the_form_that_emdb_takes(tmp_path):
     write_fsc_xml(tmp_path / "fsc.xml", FULL, title='"half" <maps> & FSC')
-    text = (tmp_path / "fsc.xml").read_text()
+    text = (tmp_path / "fsc.xml").read_text(encoding="utf-8")
     assert text.startswith("<?xml version='1.0' encoding='UTF-8'?>")
     root = ElementTree.fromstring(text)  # noqa: S314
     assert root.tag == "fsc"
@@ -71,7 +71,7 @@ def test_without_a_mask_the_unmasked_curve_is_deposited(tmp_path):
 )
 def test_damaged_tables_are_refused(tmp_path, text, words):
     path = tmp_path / "fsc.csv"
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match=rf"fsc\.csv: .*{words}"):
         read_fsc_csv(path)
 

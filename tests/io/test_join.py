@@ -103,7 +103,7 @@ def test_ctf_of_a_csv_by_name(tmp_path: Path) -> None:
     write_images(tmp_path / "s.mrcs")
     header = "id,voltage_kV,cs_mm,amplitude_contrast,defocus_u_A,defocus_v_A,defocus_angle_deg,pixel_size_A"
     rows = [f"{i + 1}@s.mrcs,300,2.7,0.1,{10000 + i},{9000 + i},{i},1.5" for i in ORDER]
-    (tmp_path / "c.csv").write_text("\n".join([header, *rows]) + "\n")
+    (tmp_path / "c.csv").write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
     opened = open_particles(tmp_path / "s.mrcs", ctf=tmp_path / "c.csv")
     assert opened.optics.defocus_u_A.tolist() == [10000.0, 10001.0, 10002.0, 10003.0]
     assert opened.pixel_size_A == 1.5

@@ -27,7 +27,7 @@ def old_table() -> dict[str, list[object]]:
 
 def write_old_star(folder: Path, block: str = "") -> Path:
     write_images(folder / "particles.mrcs")
-    (folder / "old.star").write_text(star_text({block: old_table()}))
+    (folder / "old.star").write_text(star_text({block: old_table()}), encoding="utf-8")
     return folder / "old.star"
 
 

@@ -39,7 +39,7 @@ def star(tmp_path: Path) -> Path:
     generator = torch.Generator().manual_seed(1)
     table = particles(24)
     path = write_star(tmp_path / "p.star", table, None)
-    path.write_text(path.read_text().replace(" 16 2\n", " 32 2\n"))
+    path.write_text(path.read_text(encoding="utf-8").replace(" 16 2\n", " 32 2\n"))
     opened = open_particles(path, contrast="bright")
     poses = Poses(random_rotations(24, generator), 2 * torch.randn(24, 2, generator=generator))
     write_relion_star(path, opened, poses=poses)
