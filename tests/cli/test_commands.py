@@ -89,6 +89,13 @@ def test_evaluate_poses_of_the_truth_is_perfect(star, tmp_path, capsys):
     assert "median_deg" in capsys.readouterr().out
 
 
+def test_evaluate_poses_names_the_flag_for_files_that_differ(star, tmp_path, capsys):
+    some = tmp_path / "some.star"
+    assert main(["select", str(star), "--where", "rlnAngleTilt < 60", "-o", str(some)]) == 0
+    assert main(["evaluate", "poses", str(some), "--truth", str(star)]) == 2
+    assert "--shared-only" in capsys.readouterr().err
+
+
 def test_evaluate_map_gives_the_resolution(run, tmp_path, capsys):
     write_map(tmp_path / "truth.mrc", blob_map())
     file = tmp_path / "map.json"

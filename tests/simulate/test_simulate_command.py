@@ -7,6 +7,7 @@ from vitreous.cli.parsing import parse
 from vitreous.cli.simulate import Simulate
 from vitreous.errors import ConfigError, InputError
 from vitreous.io import open_particles
+from vitreous.runs.manifest import Manifest
 from vitreous.simulate.recipes import RECIPES, find_recipe
 
 SMALL = ["--n", "12", "--box", "32"]
@@ -88,3 +89,8 @@ def test_a_structure_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
 def test_every_recipe_can_be_found_by_its_name() -> None:
     assert all(find_recipe(name).name == name for name in RECIPES)
+
+
+def test_the_manifest_holds_the_whole_command_line(tmp_path: Path) -> None:
+    simulate("phantom", "-o", str(tmp_path / "out"), *SMALL, "--quiet")
+    assert list(Manifest.read(tmp_path / "out").command[:3]) == ["vitreous", "simulate", "phantom"]

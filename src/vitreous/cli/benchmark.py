@@ -62,7 +62,7 @@ class Benchmark:
         if self.output is None:
             raise ConfigError("no output folder", remedy="Give -o DIR")
         inputs = [fingerprint(self.structure)] if self.structure is not None else []
-        manifest = Manifest(context.name, list(context.words), context.config, inputs=inputs)
+        manifest = Manifest(context.name, context.command, context.config, inputs=inputs)
         stack = self.output / "stack"
         with RunFolder.create(self.output, manifest, overwrite=self.common.overwrite) as folder:
             context.say(f"simulating {recipe.config.n:,} particles of {recipe.config.box} px")

@@ -56,6 +56,11 @@ class RunContext:
 
         return cls(name, tuple(words), to_mapping(command), command.common)
 
+    @property
+    def command(self) -> tuple[str, ...]:
+        """The words of the whole command line, the program's name first."""
+        return ("vitreous", *self.name.split(), *self.words)
+
     def warn(self, text: str) -> None:
         """Note a warning once and, unless ``--quiet``, show it on stderr."""
         if text not in self.warnings:

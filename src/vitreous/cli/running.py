@@ -165,7 +165,7 @@ def open_folder(context: RunContext, output: Path, particles: Particles, inputs:
     stacks = fingerprint_stacks(locations.files) if locations is not None else []
     manifest = Manifest(
         name=context.name,
-        command=("vitreous", *context.name.split(), *context.words),
+        command=context.command,
         config=context.config,
         seed=_seed(context.config),
         inputs=(*[fingerprint(path) for path in inputs if path is not None], *stacks),

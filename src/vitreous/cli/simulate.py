@@ -106,7 +106,7 @@ def _write(plan: "Plan", out: Path, command: Simulate, context: "RunContext") ->
 
     named = [Path(command.structure), *command.specimen.mixture, Path(plan.config.ctf), Path(plan.config.views)]
     inputs = [fingerprint(path) for path in named if path.is_file()]
-    manifest = Manifest(context.name, list(context.words), context.config, seed=plan.config.seed, inputs=inputs)
+    manifest = Manifest(context.name, context.command, context.config, seed=plan.config.seed, inputs=inputs)
     with RunFolder.create(out, manifest, overwrite=command.common.overwrite) as folder:
         simulated = simulate_stack(plan, folder.path, make_progress(quiet=command.common.quiet))
         folder.write_summary(_summary(plan, folder.started, context))

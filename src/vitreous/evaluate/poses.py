@@ -172,7 +172,7 @@ def match_on_ids(
             raise InputError(
                 f"the {name} lacks {len(missing)} of the {len(tables[other])} particles of the {other}",
                 found=f"no {_a_few(missing)}",
-                remedy="Compare the shared particles only (partial), or give tables of the same particles"
+                remedy="Compare the shared particles only (--shared-only), or give tables of the same particles"
                 if shared
                 else "Give two tables of the same stack: not one particle is shared",
             )
