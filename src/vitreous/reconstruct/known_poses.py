@@ -42,7 +42,7 @@ class ReconstructConfig:
     """How maps are made from particles with known poses."""
 
     symmetry: str = "C1"
-    """Point group: C1, C4, D2, T, O, I …"""
+    """Point group: C1, C4, D2, T, O, I …; the poses must already have its axes in RELION's standard frame."""
     bfactor_A2: float | None = None
     """B-factor of the sharpening in Å² (negative sharpens, 0 switches it off); fitted by default."""
     seed: int = 0

@@ -13,7 +13,7 @@ class SearchConfig:
     diameter_A: float | None = None
     """Diameter of the particle in Å; estimated from the images by default."""
     symmetry: str = "C1"
-    """Point group imposed on the refined map: C1, C4, D2, T, O, I …"""
+    """Point group imposed on the refined map, whose axes are found: C1, C4, D2, T, O, I …"""
     seed: int = 0
     """Seed of the start, the minibatches and the half-sets."""
     iterations: int = 40

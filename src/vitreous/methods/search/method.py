@@ -8,6 +8,8 @@ from torch import Tensor
 from vitreous.compute.progress import Progress, SilentProgress
 from vitreous.data import Journal, Particles, Poses, Result, SilentJournal, Volume
 from vitreous.errors import InputError
+from vitreous.geometry.symmetry import point_group
+from vitreous.methods.search.axes import brought_onto_axes, symmetry_frame, symmetry_warning
 from vitreous.methods.search.config import SearchConfig
 from vitreous.methods.search.global_search import GridSearch
 from vitreous.methods.search.refinement import Refinement, RefinementSettings, RefinementState, log_likelihoods
@@ -70,6 +72,7 @@ class _SearchRun:
         self.config, self.particles, self.progress, self.journal = config, particles, progress, journal
         self.stages = Stages(journal)
         self.warnings: list[str] = []
+        self.metrics: dict[str, float] = {}
         self.diameter_A = config.diameter_A or self._estimate_diameter_A()
         self.half_sets = split_half_sets(particles, config.seed)
         self.store = CoefficientStore(particles, particles.box / 2 - 1.0)
@@ -79,6 +82,7 @@ class _SearchRun:
         self.store.load(self.progress)
         start = self.stages.once("start", self._start)
         found = self.stages.once("poses", lambda: self._global_poses(start))
+        start, found = self._on_axes(start, found)
         state = self._refined(start, found)
         radius = min(state.radius, self.config.search_radius)
         gains = log_likelihoods(self.store, state, self.half_sets, radius)
@@ -100,6 +104,7 @@ class _SearchRun:
             warnings=(*self.warnings, *made.warnings, *reasons),
             metrics={
                 **made.metrics,
+                **self.metrics,
                 "diameter_A": self.diameter_A,
                 "refined_radius": state.radius,
                 "agreement_shell": float(start["agreement_shell"]),
@@ -132,6 +137,20 @@ class _SearchRun:
         radius, share = SEARCH_RADIUS_SHARE * self.config.search_radius, self.config.shift_range_share
         search = GridSearch(self.store, start["map"], start["noise"], radius, share)
         return vars(search.run(self.progress))
+
+    def _on_axes(
+        self, start: dict[str, Tensor], found: dict[str, Tensor]
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Map and poses in the frame of the point group; the start has a random one."""
+        name, radius = self.config.symmetry, SEARCH_RADIUS_SHARE * self.config.search_radius
+        if len(point_group(name)) == 1:
+            return start, found
+        frame = symmetry_frame(self.stages, start["map"], name, radius)
+        self.progress.message(f"The start agrees with its {name} mates to {frame.score:.2f}")
+        warning = symmetry_warning(frame.score, name)
+        self.warnings += [] if warning is None else [warning]
+        self.metrics["symmetry_agreement"] = frame.score
+        return brought_onto_axes(frame, start, found)
 
     def _refined(self, start: dict[str, Tensor], found: dict[str, Tensor]) -> RefinementState:
         settings = RefinementSettings(

@@ -1,0 +1,45 @@
+"""From the random frame of a start to the frame in which its point group has its axes."""
+
+from collections.abc import Mapping
+
+from torch import Tensor, tensor
+
+from vitreous.methods.search.stages import Stages
+from vitreous.reconstruct.symmetry_axes import SymmetryFrame, align_to_point_group
+from vitreous.typing import Map
+
+LOW_SCORE = 0.8
+"""Start maps of symmetric particles agreed with their mates to 0.88–0.96, of asymmetric ones to 0.53–0.75."""
+
+
+def symmetry_frame(stages: Stages, values: Map, symmetry: str, radius: float) -> SymmetryFrame:
+    """Frame in which a start map has a point group; from the journal where it is there."""
+
+    def compute() -> Mapping[str, Tensor]:
+        found = align_to_point_group(values, symmetry, radius)
+        return {"rotation": found.rotation, "centre": found.centre_voxels, "score": tensor(found.score)}
+
+    kept = stages.once("frame", compute)
+    return SymmetryFrame(kept["rotation"], kept["centre"], float(kept["score"]))
+
+
+def brought_onto_axes(
+    frame: SymmetryFrame, start: Mapping[str, Tensor], found: Mapping[str, Tensor]
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Start map and poses of all images in a symmetry frame; everything else as it was."""
+    rotations, shifts_px = frame.turned_poses(found["rotations"], found["shifts_px"])
+    return (
+        {**start, "map": frame.turned_map(start["map"])},
+        {**found, "rotations": rotations, "shifts_px": shifts_px},
+    )
+
+
+def symmetry_warning(score: float, symmetry: str) -> str | None:
+    """Warning where the start map does not agree with its symmetry mates."""
+    if score >= LOW_SCORE:
+        return None
+    return (
+        f"The map found without symmetry hardly shows {symmetry}: it agrees with its symmetry mates to {score:.2f} "
+        f"(1 is perfect, below {LOW_SCORE} is doubtful). {symmetry} was imposed all the same; compare a run with "
+        "--symmetry C1 or another --seed."
+    )
