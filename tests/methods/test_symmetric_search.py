@@ -73,7 +73,9 @@ def test_frame_is_taken_from_the_journal_when_a_run_goes_on() -> None:
 
 def test_warning_names_the_group_and_the_agreement() -> None:
     assert symmetry_warning(0.95, "D2") is None
+    assert symmetry_warning(0.7, "D2") is None
     assert "D2" in str(symmetry_warning(0.42, "D2"))
+    assert "C2" in str(symmetry_warning(0.7, "C2"))
     assert "0.42" in str(symmetry_warning(0.42, "D2"))
 
 
