@@ -12,7 +12,7 @@ FAILED_BELOW_SHELL = 7.0
 
 AMBIGUOUS_EFFECTIVE_POSES = 20.0
 FAILED_EFFECTIVE_POSES = 1000.0
-AGREEMENT_SHARE = 0.6
+AGREEMENT_SHARE = 0.8
 """Two starts from different random orientations should agree to this share of the search radius."""
 
 
@@ -39,8 +39,8 @@ def judge(made: Result, evidence: Evidence, search_radius: float) -> tuple[str, 
     """Verdict and its reasons in plain words.
 
     ``failed`` if the half-maps do not agree beyond seven shells, the map explains no image, or images fit a thousand
-    poses alike; ``ambiguous`` if two random starts led to different maps or the median image fits twenty poses alike;
-    ``solved`` otherwise.
+    poses alike; ``ambiguous`` if two random starts led to different maps, the half-maps part before the
+    radius that they share from the start, or the median image fits twenty poses alike; ``solved`` otherwise.
     """
     failure = _failure(made, evidence)
     if failure is not None:
@@ -51,6 +51,13 @@ def judge(made: Result, evidence: Evidence, search_radius: float) -> tuple[str, 
             f"Two searches from different random orientations agree to shell {evidence.agreement_shell:.1f} of "
             f"{search_radius:.0f} only: the better one was kept, but it may be wrong, whatever its half-maps say, "
             "because both halves begin with it. Repeat with other seeds and trust a map that comes back."
+        )
+    shell = None if made.curves is None else crossing_shell(made.curves.final, FSC_GOLD_STANDARD)
+    if made.curves is not None and shell is not None and shell <= search_radius:
+        shared_A = 1 / (search_radius * float(made.curves.frequency_per_A[1]))
+        reasons.append(
+            f"Both halves begin with one map that reaches {shared_A:.1f} Å, and their FSC falls before that: the stated "
+            "resolution is not independent evidence. Use more particles, or a larger box or smaller pixels."
         )
     effective = float(evidence.effective_poses.median())
     if effective > AMBIGUOUS_EFFECTIVE_POSES:
