@@ -6,9 +6,11 @@ import torch
 
 from vitreous.data import Volume
 from vitreous.errors import InputError
+from vitreous.fourier.filters import low_pass
 from vitreous.fourier.shells import fsc
 from vitreous.geometry.rotations import mirror_rotations, random_rotations, rotation_angle_deg, rotation_from_vector
 from vitreous.reconstruct.align_maps import align_maps, mirror_map, rotate_map
+from vitreous.reconstruct.masks import sphere_mask
 
 VOXEL_A = 2.5
 
@@ -123,3 +125,14 @@ def test_empty_maps_are_refused(fill: float) -> None:
     volume = density(beads(), 16)
     with pytest.raises(InputError, match="map to align is constant or holds NaN"):
         align_maps(Volume(torch.full((16, 16, 16), fill), VOXEL_A), volume)
+
+
+@pytest.mark.parametrize("cutoff", [5.0, 7.0, 9.0])
+def test_a_low_passed_map_is_found_on_itself(cutoff: float, generator: torch.Generator) -> None:
+    values = torch.randn(33, 33, 33, generator=generator) * sphere_mask(33, 10.0, 3.0)
+    target = Volume(low_pass(values, 10.0), 2.0)
+    found = align_maps(Volume(low_pass(target.values, cutoff), 2.0), target)
+    assert not found.mirrored
+    assert found.score <= 1.0
+    assert float(torch.linalg.vector_norm(found.translation_A)) < 0.2
+    assert float(rotation_angle_deg(found.rotation[None], torch.eye(3)[None])) < 0.5

@@ -142,8 +142,7 @@ class _Fit:
 
 def _normalised(values: Tensor, shell: Tensor) -> Tensor:
     """Divide coefficients ``[k]`` so that each shell has unit power."""
-    power = torch.zeros(int(shell.max()) + 1).index_add_(0, shell, values.abs().square())
-    return values / power.sqrt().clamp_min(1e-20)[shell]
+    return values / _amplitude(values, shell)
 
 
 def _best_fit(estimate: Map, target: Map) -> _Fit:
@@ -179,8 +178,21 @@ def _coarse_candidates(moving: MapSpectrum, fixed: MapSpectrum, radius: int) -> 
 
 
 def _normalised_power(moving: MapSpectrum, k: Tensor, shell: Tensor) -> Tensor:
-    power = torch.zeros(int(shell.max()) + 1).index_add_(0, shell, moving.at(k[None])[0].abs().square())
-    return power.sqrt().clamp_min(1e-20)[shell]
+    return _amplitude(moving.at(k[None])[0], shell)
+
+
+def _amplitude(values: Tensor, shell: Tensor) -> Tensor:
+    """Root of the shell's power at every coefficient, bounded below where a map was filtered to nothing.
+
+    A turned map is read between grid points, where an empty shell holds what leaks from its neighbours; dividing by its
+    own power would blow that up. So no shell counts as weaker than a quarter of its three neighbours on either side, or
+    a thousandth of the strongest.
+    """
+    power = torch.zeros(int(shell.max()) + 1).index_add_(0, shell, values.abs().square())
+    amplitude = power.sqrt()
+    nearby = torch.nn.functional.max_pool1d(amplitude[None, None], 7, stride=1, padding=3)[0, 0]
+    floor = torch.maximum(0.25 * nearby, 1e-3 * amplitude.max())
+    return torch.maximum(amplitude, floor).clamp_min(1e-20)[shell]
 
 
 def _over_shifts(moving: MapSpectrum, reference: Tensor, k: Tensor, R: Rotations) -> tuple[Tensor, Tensor]:

@@ -56,8 +56,8 @@ def judge(made: Result, evidence: Evidence, search_radius: float) -> tuple[str, 
     if made.curves is not None and shell is not None and shell <= search_radius:
         shared_A = 1 / (search_radius * float(made.curves.frequency_per_A[1]))
         reasons.append(
-            f"Both halves begin with one map that reaches {shared_A:.1f} Å, and their FSC falls before that: the stated "
-            "resolution is not independent evidence. Use more particles, or a larger box or smaller pixels."
+            f"Both halves begin with one map that reaches {shared_A:.1f} Å, and their FSC falls before that: the "
+            "stated resolution is not independent evidence. Use more particles, or a larger box or smaller pixels."
         )
     effective = float(evidence.effective_poses.median())
     if effective > AMBIGUOUS_EFFECTIVE_POSES:
