@@ -65,7 +65,7 @@ def test_paper_fnorm_is_the_best_reference_view(generator: torch.Generator) -> N
     for i in range(40):
         errors = [torch.linalg.norm(truth[i] @ truth[j].T - estimate[i] @ estimate[j].T) for j in range(40)]
         means.append(float(sum(errors)) / 40)
-    assert paper_fnorm(estimate, truth) == pytest.approx(min(means), abs=1e-5)
+    assert paper_fnorm(estimate, truth) == pytest.approx(min(means), abs=1e-4)  # sums of float32 chords
 
 
 def test_paper_fnorm_of_exact_poses_is_zero(generator: torch.Generator) -> None:

@@ -12,7 +12,7 @@ FAILED_BELOW_SHELL = 7.0
 
 AMBIGUOUS_EFFECTIVE_POSES = 20.0
 FAILED_EFFECTIVE_POSES = 1000.0
-AGREEMENT_SHARE = 0.8
+AGREEMENT_SHARE = 0.95
 """Two starts from different random orientations should agree to this share of the search radius."""
 
 
