@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from vitreous.compute.memory import peak_memory_MB
 from vitreous.errors import InputError, ResourceError
 from vitreous.io.atomic import atomic_path
 from vitreous.typing import PathLike
@@ -141,16 +142,6 @@ def markdown_table(records: Iterable[BenchmarkRecord], columns: Sequence[str] = 
         figures = [_cell(known[name]) if name in known else "–" for name in names]
         lines.append([row.name, *figures, _cell(row.wall_seconds), f"{row.peak_memory_MB:.0f}", row.commit])
     return "".join("| " + " | ".join(line) + " |\n" for line in lines)
-
-
-def peak_memory_MB() -> float:
-    """Return the peak resident memory of this process so far, in MB (10⁶ bytes); 0 where the system does not tell."""
-    try:
-        import resource
-    except ImportError:
-        return 0.0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 1e6 if platform.system() == "Darwin" else peak * 1024 / 1e6
 
 
 def current_commit(folder: PathLike | None = None) -> str:

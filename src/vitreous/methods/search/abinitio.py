@@ -11,7 +11,7 @@ from vitreous.data import Journal
 from vitreous.geometry.grids import so3_grid
 from vitreous.geometry.rotations import random_rotations
 from vitreous.methods.search.config import SearchConfig
-from vitreous.methods.search.schedule import Step, schedule, shift_grid, working_box
+from vitreous.methods.search.schedule import GRID_INPLANE, GRID_NSIDE, Step, schedule, shift_grid, working_box
 from vitreous.physics.slices import FourierVolume, SliceAccumulator
 from vitreous.reconstruct.backprojection import solve
 from vitreous.reconstruct.coefficients import Coefficients, CoefficientStore, Spectra
@@ -28,9 +28,6 @@ DENSITY_FLOOR = 0.02
 """Share of a shell's mean weight that is added to every voxel's."""
 
 NOISE_MEMORY = 0.9
-GRID_NSIDE = 4
-GRID_INPLANE = 24
-"""192 directions × 24 in-plane angles: 15° spacing; the grid is turned at random in every iteration."""
 
 
 @dataclass

@@ -8,7 +8,7 @@ from torch import Tensor
 from vitreous.compute.parallel import map_on_threads
 from vitreous.compute.progress import Progress
 from vitreous.geometry.grids import so3_grid
-from vitreous.methods.search.schedule import shift_grid
+from vitreous.methods.search.schedule import GRID_INPLANE, GRID_NSIDE, shift_grid
 from vitreous.physics.slices import FourierVolume
 from vitreous.reconstruct import posterior_kernels
 from vitreous.reconstruct.coefficients import Coefficients, CoefficientStore
@@ -17,8 +17,6 @@ from vitreous.reconstruct.gauss_newton import Target, refine_poses
 from vitreous.typing import Float, Int, Map, Rotations, Shifts
 
 CANDIDATES = 3
-GRID_NSIDE = 4
-GRID_INPLANE = 24
 POLISH_STEPS = 4
 BLOCK = 512
 

@@ -17,6 +17,10 @@ SHIFTLESS_SHARE = 0.15
 """Share of the iterations before shifts are searched: the map's centre is not settled yet."""
 
 SHIFT_STEPS_PER_PERIOD = 3.5
+GRID_NSIDE = 4
+GRID_INPLANE = 24
+"""192 directions × 24 in-plane angles: 15° spacing. The stochastic iterations turn the whole grid at random."""
+
 MEMORY_IMAGES = (600.0, 3000.0)
 """Images that the running sums remember, first and last."""
 
