@@ -164,6 +164,7 @@ def test_figures_agree_with_the_independent_scorer(
     script = shared_data.parent / "tools" / "score.py"
     if not script.is_file():
         pytest.skip(f"{script} is not there")
+    pytest.importorskip("starfile", reason="the scorer needs starfile")
     n, pixel_size_A = 1500, 1.7
     truth = Poses(random_rotations(n, generator).double(), 4 * torch.randn(n, 2, generator=generator).double())
     R = rotation_from_vector(0.03 * torch.randn(n, 3, generator=generator).double()) @ truth.rotations
