@@ -87,7 +87,8 @@ print(anonymous_memory_MB() - start, peak_memory_MB(), int(high_water.split()[1]
     assert of_file < 20
     assert of_array == pytest.approx(200, abs=20)
     assert after < 20
-    assert peak == pytest.approx(high_water, rel=0.02)
+    # The kernel updates its counts in batches per thread and core: two readings differ by some MB.
+    assert peak == pytest.approx(high_water, abs=32)
     assert peak > of_array + 100
     assert peak_memory_MB() > 0
     assert anonymous_memory_MB() > 0
