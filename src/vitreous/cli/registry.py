@@ -39,6 +39,7 @@ COMMANDS: dict[str, Entry] = {
     "evaluate map": Entry("vitreous.cli.evaluate", "EvaluateMap", "compare a map with the true one"),
     "select": Entry("vitreous.cli.select", "Select", "write some of the particles as a STAR file"),
     "corpus build": Entry("vitreous.cli.corpus", "CorpusBuild", "structures to pre-train on, split by sequence family"),
+    "pretrain": Entry("vitreous.cli.pretrain", "Pretrain", "train the pose network on simulated views"),
     "benchmark": Entry("vitreous.cli.benchmark", "Benchmark", "simulated particles to scored maps, from several seeds"),
 }
 """Commands in the order of ``vitreous --help``; a name of two words is a command of a group."""

@@ -35,6 +35,13 @@ def healpix_directions(nside: int) -> tuple[Float[Tensor, " pixels"], Float[Tens
     return torch.acos(z).repeat_interleave(count), (in_ring + first.repeat_interleave(count)) * step
 
 
+def fibonacci_directions(n: int) -> Float[Tensor, "n 3"]:
+    """Unit vectors spread evenly over the sphere along a golden-angle spiral (González 2010); any number of them."""
+    index = torch.arange(n, dtype=torch.float64)
+    z = 1 - (2 * index + 1) / max(n, 1)
+    return _unit_vectors(torch.acos(z), index * math.pi * (3 - math.sqrt(5))).float()
+
+
 def so3_grid(nside: int, n_inplane: int, asymmetric_unit_of: PointGroup | None = None) -> Rotations:
     """Rotations spread uniformly over SO(3): HEALPix viewing directions times in-plane angles.
 

@@ -99,7 +99,7 @@ def quaternion_from_rotation(rotations: Float[Tensor, "n 3 3"]) -> Float[Tensor,
 
 def random_rotations(n: int, generator: torch.Generator) -> Float[Tensor, "n 3 3"]:
     """Rotations drawn uniformly from SO(3) (normalised Gaussian quaternions)."""
-    return rotation_from_quaternion(torch.randn(n, 4, generator=generator))
+    return rotation_from_quaternion(torch.randn(n, 4, generator=generator, device=generator.device))
 
 
 def rotation_angle_deg(first: Float[Tensor, "n 3 3"], second: Float[Tensor, "n 3 3"]) -> Float[Tensor, " n"]:

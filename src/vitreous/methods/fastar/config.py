@@ -1,0 +1,92 @@
+"""The pose network's architecture as data."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from vitreous.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Architecture of the pose network; what a file of weights is made for."""
+
+    tokens: Literal["lines", "patch"] = "lines"
+    """What a token is: radial lines of the polar Fourier transform, or square patches of pixels (the paper)."""
+
+    box: int = 32
+    """Side in pixels of the standard view, which spans 4/3 of the particle's diameter."""
+
+    lines: int = 48
+    """Radial lines over the full circle (lines)."""
+
+    shells: int = 15
+    """Fourier shells of a line, in units of one over the field (lines)."""
+
+    group: int = 2
+    """Neighbouring lines in one token (lines)."""
+
+    patch: int = 4
+    """Side of a patch in pixels (patch)."""
+
+    width: int = 128
+    """Features of an encoder token."""
+
+    decoder_width: int | None = None
+    """Features of a decoder token; the encoder's by default."""
+
+    heads: int = 4
+    """Attention heads of the encoder; the decoder's have the same width."""
+
+    encoder_depth: int = 3
+    """Blocks that see one view at a time."""
+
+    decoder_depth: int = 5
+    """Pairs of a view-integration and a view-update block."""
+
+    slim: bool = True
+    """One feed-forward layer per decoder block instead of two."""
+
+    memory: int = 0
+    """Extra tokens of the reference: directions of the particle's Fourier space that no view has to contain."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be built."""
+        if self.width % self.heads or (self.width // self.heads) % 4 or self.wide_decoder % (self.width // self.heads):
+            raise ConfigError(
+                "the widths do not fit the heads",
+                expected="widths that are multiples of a head's, itself a multiple of 4",
+                found=f"{self.width} and {self.wide_decoder} features, {self.heads} heads",
+                remedy="Change --width or --heads",
+            )
+        if self.tokens == "patch" and self.box % self.patch:
+            raise ConfigError(
+                "patches do not tile the view",
+                found=f"{self.box} px, patches of {self.patch}",
+                remedy="Change --box or --patch",
+            )
+        if self.tokens == "lines" and (self.lines % (2 * self.group) or self.shells >= self.box / 2):
+            raise ConfigError(
+                "lines do not fit the view",
+                expected="lines a multiple of twice --group, and shells below half the box",
+                found=f"{self.lines} lines, {self.shells} shells, {self.group} in a token, {self.box} px",
+                remedy="Change --lines or --shells",
+            )
+
+    @property
+    def wide_decoder(self) -> int:
+        """Features of a decoder token."""
+        return self.decoder_width or self.width
+
+
+VIT_LARGE = ModelConfig(
+    tokens="patch",
+    box=128,
+    patch=16,
+    width=1024,
+    decoder_width=768,
+    heads=16,
+    encoder_depth=24,
+    decoder_depth=12,
+    slim=False,
+)
+"""The paper's network: ViT-Large encoder, twelve decoder layers of 768 features, patches of 16 px at 128 px."""

@@ -1,0 +1,148 @@
+"""The pose network: a shared encoder, stacked view-integration and view-update blocks, two heads.
+
+CryoFastAR (arXiv:2506.05864) section 4.1, equations 7–9: the reference view gathers from all others by
+cross-attention and gives back to each, so that cost and memory are linear in the number of views.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from vitreous.geometry.grids import fibonacci_directions
+from vitreous.geometry.planar_maps import mean_shift, weighted_kabsch
+from vitreous.methods.fastar.config import ModelConfig
+from vitreous.methods.fastar.tokens import make_tokeniser
+from vitreous.methods.fastar.views import Views
+from vitreous.nn.attention import CrossBlock, SelfBlock
+from vitreous.nn.rotary import Rotary
+from vitreous.typing import Float
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Planar maps of all views in the frame of the first, in two parts, with confidences.
+
+    Attributes
+    ----------
+    slices
+        ``R_1 R_iᵀ X⁰`` ``[b, n, p, 3]``.
+    shifts
+        Shift that each point reports ``[b, n, p, 2]``, in units of the field.
+    confidences
+        ``1 + exp(·)`` ``[b, n, p]``.
+    """
+
+    slices: Float[Tensor, "b n p 3"]
+    shifts: Float[Tensor, "b n p 2"]
+    confidences: Float[Tensor, "b n p"]
+
+    @property
+    def maps(self) -> Float[Tensor, "b n p 3"]:
+        """The planar maps of equation 10: slice plus shift."""
+        return self.slices + nn.functional.pad(self.shifts, (0, 1))
+
+    def poses(self, coordinates: Float[Tensor, "p 3"]) -> tuple[Float[Tensor, "b n 3 3"], Float[Tensor, "b n 2"]]:
+        """Relative rotations ``R_1 R_iᵀ`` (equation 13) and shifts (equation 12) of all views."""
+        sources = coordinates.expand_as(self.slices)
+        padded = nn.functional.pad(self.shifts, (0, 1))
+        return weighted_kabsch(self.slices, sources, self.confidences), mean_shift(padded, self.confidences)
+
+
+class _Integrate(nn.Module):
+    """The reference refines itself, then gathers from all other views."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        width, heads = config.wide_decoder, config.wide_decoder * config.heads // config.width
+        self.alone = SelfBlock(width, heads, feed_forward=not config.slim)
+        self.together = CrossBlock(width, heads)
+
+    def forward(self, hub: Tensor, others: Tensor, rotary: Rotary | None) -> Tensor:
+        """Update ``hub [b, t, w]`` from ``others [b, n, t, w]``; with no rotary, positions are in the features."""
+        return self.together(self.alone(hub, rotary), others.flatten(1, 2))
+
+
+class _Update(_Integrate):
+    """Every other view refines itself, then gathers from the reference."""
+
+    def forward(self, hub: Tensor, others: Tensor, rotary: Rotary | None) -> Tensor:
+        """Update ``others [b, n, t, w]`` from ``hub [b, t, w]``."""
+        alone = self.alone(others.flatten(0, 1), rotary).unflatten(0, others.shape[:2])
+        return self.together(alone.flatten(1, 2), hub).view_as(others)
+
+
+class PoseNetwork(nn.Module):
+    """Predicts the planar maps of sets of views in one forward pass."""
+
+    memory: Tensor
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        width = config.wide_decoder
+        self.tokeniser = make_tokeniser(config)
+        self.encoder = nn.ModuleList(SelfBlock(config.width, config.heads) for _ in range(config.encoder_depth))
+        self.bridge = nn.Identity() if width == config.width else nn.Linear(config.width, width)
+        self.place = nn.Sequential(nn.Linear(9, width), nn.GELU(approximate="tanh"), nn.Linear(width, width))
+        self.roles = nn.Parameter(0.02 * torch.randn(3, width))
+        self.integrate = nn.ModuleList(_Integrate(config) for _ in range(config.decoder_depth))
+        self.update = nn.ModuleList(_Update(config) for _ in range(config.decoder_depth))
+        outputs = 6 * self.tokeniser.points
+        self.heads = nn.ModuleList(nn.Sequential(nn.LayerNorm(width), nn.Linear(width, outputs)) for _ in range(2))
+        self.register_buffer("memory", fibonacci_directions(config.memory), persistent=False)
+
+    @property
+    def coordinates(self) -> Float[Tensor, "p 3"]:
+        """``X⁰`` of the predicted points."""
+        return self.tokeniser.coordinates
+
+    def forward(self, views: Views, context: int | None = None) -> list[Prediction]:
+        """Predict after every decoder layer; the last entry is the answer, the others serve training.
+
+        Parameters
+        ----------
+        views
+            Sets of views; the first of each is the reference.
+        context
+            How many views after the reference it gathers from, all by default. The rest learns from the reference
+            without being heard, as particles do that are placed one by one in a frame that stands.
+        """
+        tokens = self.tokeniser(views)
+        b, n = tokens.shape[:2]
+        head_width = self.config.width // self.config.heads
+        rotary = self.tokeniser.rotary(head_width)
+        x = tokens.flatten(0, 1)
+        for block in self.encoder:
+            x = block(x, rotary)
+        x = self.bridge(x).unflatten(0, (b, n))
+        hub, others = self._hub(x[:, 0]), x[:, 1:] + self.roles[1]
+        t = x.shape[2]
+        predictions = []
+        for integrate, update in zip(self.integrate, self.update):
+            hub = integrate(hub, others[:, :context], None)
+            others = update(hub, others, rotary)
+            predictions.append(self._predict(hub[:, :t], others))
+        return predictions
+
+    def _hub(self, reference: Tensor) -> Tensor:
+        """Tokens of the reference, told where they lie in its own frame, and those of the memory."""
+        places = self.coordinates.unflatten(0, (-1, self.tokeniser.points)).mean(1)
+        hub = reference + self.place(_harmonics(places)) + self.roles[0]
+        if not len(self.memory):
+            return hub
+        blank = (self.place(_harmonics(self.memory)) + self.roles[2]).to(hub.dtype)
+        return torch.cat([hub, blank.expand(len(hub), -1, -1)], 1)
+
+    def _predict(self, hub: Tensor, others: Tensor) -> Prediction:
+        first, rest = self.heads[0](hub)[:, None], self.heads[1](others)
+        raw = torch.cat([first, rest], 1).float().unflatten(-1, (-1, 6)).flatten(2, 3)
+        shifts = self.tokeniser.shifts(0.02 * raw[..., 3:5])
+        return Prediction(raw[..., :3], shifts, 1 + torch.exp(raw[..., 5].clamp(-15, 8)))
+
+
+def _harmonics(directions: Float[Tensor, "p 3"]) -> Float[Tensor, "p 9"]:
+    """Coordinates and their products: what a linear layer needs to tell places apart."""
+    x, y, z = directions.unbind(-1)
+    products = [x * y, y * z, z * x, x * x - y * y, 3 * z * z - 1, x**3 - 3 * x * y**2]
+    return torch.cat([directions, torch.stack(products, -1)], -1)
