@@ -12,10 +12,11 @@ from tests.crosscheck.relion import varied_optics
 from vitreous.data import ArraySource, Optics, Particles, Poses, Result
 from vitreous.errors import ConfigError, InputError
 from vitreous.evaluate.poses import PoseErrors, compare_poses
+from vitreous.fourier.resize import resize_map
 from vitreous.geometry.rotations import random_rotations
 from vitreous.methods.registry import get
 from vitreous.methods.search.config import SearchConfig
-from vitreous.methods.search.method import Search, resize_map
+from vitreous.methods.search.method import Search
 from vitreous.methods.search.schedule import schedule, shift_grid
 from vitreous.physics.image_model import render
 from vitreous.physics.slices import FourierVolume

@@ -1,6 +1,9 @@
 """Which device computes."""
 
 import re
+import time
+from contextlib import AbstractContextManager, nullcontext
+from functools import lru_cache
 
 import torch
 
@@ -48,3 +51,24 @@ def _require_gpu(index: int) -> None:
             found=f"cuda:{index}",
             remedy="Choose one of these",
         )
+
+
+def fastest_autocast(device: torch.device) -> AbstractContextManager[object]:
+    """Return the context in which matrix products are fastest: bfloat16 where the hardware multiplies in it."""
+    if device.type == "cuda":
+        return torch.autocast("cuda", torch.bfloat16)
+    return torch.autocast("cpu", torch.bfloat16) if _cpu_multiplies_bfloat16() else nullcontext()
+
+
+@lru_cache(maxsize=1)
+def _cpu_multiplies_bfloat16() -> bool:
+    """Measure: on processors without such instructions bfloat16 is emulated, many times slower than float32."""
+    seconds = []
+    for dtype in (torch.float32, torch.bfloat16):
+        a, b = torch.ones(512, 256, dtype=dtype), torch.ones(256, 512, dtype=dtype)
+        a @ b
+        started = time.perf_counter()
+        for _ in range(5):
+            a @ b
+        seconds.append(time.perf_counter() - started)
+    return seconds[1] < seconds[0]

@@ -90,3 +90,36 @@ VIT_LARGE = ModelConfig(
     slim=False,
 )
 """The paper's network: ViT-Large encoder, twelve decoder layers of 768 features, patches of 16 px at 128 px."""
+
+
+@dataclass(frozen=True)
+class FastARConfig:
+    """Ab initio by the pose network; the defaults are right for a first run."""
+
+    diameter_A: float | None = None
+    """Diameter of the particle in Å; estimated from the images by default."""
+    seed: int = 0
+    """Seed of the references, the views that define their frames, and the half-sets."""
+    candidates: int = 64
+    """Random particles tried as reference, per half of the particles."""
+    references: int = 6
+    """Best of them whose frames are fused, per half of the particles."""
+    passes: int = 2
+    """Predictions, each with the views centred as the one before says."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work."""
+        for name, low in (("candidates", 1), ("references", 1), ("passes", 1)):
+            if getattr(self, name) < low:
+                raise ConfigError(
+                    f"--{name} must be at least {low}", found=getattr(self, name), remedy=f"Change --{name}"
+                )
+        if self.references > self.candidates:
+            raise ConfigError(
+                "--references are chosen from --candidates",
+                expected=f"at most {self.candidates}",
+                found=self.references,
+                remedy="Raise --candidates",
+            )
+        if self.diameter_A is not None and not self.diameter_A > 0:
+            raise ConfigError("--diameter must be positive", found=self.diameter_A, remedy="Give it in Å")

@@ -108,22 +108,44 @@ class PoseNetwork(nn.Module):
             How many views after the reference it gathers from, all by default. The rest learns from the reference
             without being heard, as particles do that are placed one by one in a frame that stands.
         """
-        tokens = self.tokeniser(views)
-        b, n = tokens.shape[:2]
-        head_width = self.config.width // self.config.heads
-        rotary = self.tokeniser.rotary(head_width)
-        x = tokens.flatten(0, 1)
-        for block in self.encoder:
-            x = block(x, rotary)
-        x = self.bridge(x).unflatten(0, (b, n))
+        x = self.encode(views)
         hub, others = self._hub(x[:, 0]), x[:, 1:] + self.roles[1]
-        t = x.shape[2]
+        t, rotary = x.shape[2], self._rotary
         predictions = []
         for integrate, update in zip(self.integrate, self.update):
             hub = integrate(hub, others[:, :context], None)
             others = update(hub, others, rotary)
             predictions.append(self._predict(hub[:, :t], others))
         return predictions
+
+    def encode(self, views: Views) -> Float[Tensor, "b n t w"]:
+        """Tokens of each view on its own (equation 7)."""
+        tokens = self.tokeniser(views)
+        x = tokens.flatten(0, 1)
+        for block in self.encoder:
+            x = block(x, self._rotary)
+        return self.bridge(x).unflatten(0, tokens.shape[:2])
+
+    def frame(self, tokens: Float[Tensor, "b n t w"]) -> list[Float[Tensor, "b m w"]]:
+        """States of the reference, layer by layer, that define a frame in which any number of views can be placed."""
+        hub, others = self._hub(tokens[:, 0]), tokens[:, 1:] + self.roles[1]
+        states = []
+        for integrate, update in zip(self.integrate, self.update):
+            hub = integrate(hub, others, None)
+            states.append(hub)
+            others = update(hub, others, self._rotary)
+        return states
+
+    def place_in(self, frame: list[Float[Tensor, "b m w"]], tokens: Float[Tensor, "b n t w"]) -> Prediction:
+        """Predict views in a frame that stands; each view depends on the frame and itself alone."""
+        others = tokens + self.roles[1]
+        for hub, update in zip(frame, self.update):
+            others = update(hub, others, self._rotary)
+        return self._read(self.heads[1](others))
+
+    @property
+    def _rotary(self) -> Rotary:
+        return self.tokeniser.rotary(self.config.width // self.config.heads)
 
     def _hub(self, reference: Tensor) -> Tensor:
         """Tokens of the reference, told where they lie in its own frame, and those of the memory."""
@@ -135,8 +157,10 @@ class PoseNetwork(nn.Module):
         return torch.cat([hub, blank.expand(len(hub), -1, -1)], 1)
 
     def _predict(self, hub: Tensor, others: Tensor) -> Prediction:
-        first, rest = self.heads[0](hub)[:, None], self.heads[1](others)
-        raw = torch.cat([first, rest], 1).float().unflatten(-1, (-1, 6)).flatten(2, 3)
+        return self._read(torch.cat([self.heads[0](hub)[:, None], self.heads[1](others)], 1))
+
+    def _read(self, outputs: Tensor) -> Prediction:
+        raw = outputs.float().unflatten(-1, (-1, 6)).flatten(2, 3)
         shifts = self.tokeniser.shifts(0.02 * raw[..., 3:5])
         return Prediction(raw[..., :3], shifts, 1 + torch.exp(raw[..., 5].clamp(-15, 8)))
 

@@ -8,12 +8,12 @@ from torch import Tensor
 from vitreous.compute.progress import Progress, SilentProgress
 from vitreous.data import Journal, Particles, Poses, Result, SilentJournal, Volume
 from vitreous.errors import InputError
+from vitreous.fourier.resize import resize_map
 from vitreous.geometry.symmetry import point_group
 from vitreous.methods.search.axes import brought_onto_axes, symmetry_frame, symmetry_warning
 from vitreous.methods.search.config import SearchConfig
 from vitreous.methods.search.global_search import GridSearch
 from vitreous.methods.search.refinement import Refinement, RefinementSettings, RefinementState, log_likelihoods
-from vitreous.methods.search.resize import resize_map
 from vitreous.methods.search.stages import Stages
 from vitreous.methods.search.starts import find_start
 from vitreous.methods.search.verdict import Evidence, judge

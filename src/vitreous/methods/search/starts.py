@@ -8,11 +8,11 @@ from torch import Tensor
 from vitreous.compute.progress import Progress
 from vitreous.constants import FSC_TO_TRUTH
 from vitreous.data import Journal, Volume
+from vitreous.fourier.resize import resize_map
 from vitreous.fourier.shells import crossing_shell, fsc
 from vitreous.methods.search.abinitio import AbInitio
 from vitreous.methods.search.config import SearchConfig
 from vitreous.methods.search.global_search import GridSearch
-from vitreous.methods.search.resize import resize_map
 from vitreous.reconstruct.align_maps import align_maps
 from vitreous.reconstruct.coefficients import CoefficientStore
 from vitreous.typing import Float, Map

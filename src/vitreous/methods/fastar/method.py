@@ -1,0 +1,184 @@
+"""The FastAR method: poses by forward passes of a pre-trained network, then one back-projection."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from vitreous.compute.progress import Progress, SilentProgress
+from vitreous.data import Journal, Particles, Poses, Result, Volume
+from vitreous.errors import InputError
+from vitreous.methods.fastar.centring import centre_shifts
+from vitreous.methods.fastar.config import FastARConfig
+from vitreous.methods.fastar.fusion import Fused, fuse
+from vitreous.methods.fastar.halves import Joined, join_halves
+from vitreous.methods.fastar.model import PoseNetwork
+from vitreous.methods.fastar.placement import SET, Placement
+from vitreous.methods.fastar.standardise import best_treatment, field_of, standard_views
+from vitreous.methods.fastar.verdict import judge
+from vitreous.methods.fastar.views import Views
+from vitreous.reconstruct.backprojection import batches
+from vitreous.reconstruct.diameter import estimate_diameter_A
+from vitreous.reconstruct.known_poses import ReconstructConfig, reconstruct_halves, split_half_sets
+
+MIN_PARTICLES = 100
+
+
+class FastAR:
+    """Ab initio poses by a pre-trained network (CryoFastAR, arXiv:2506.05864), without any search.
+
+    The particles are split into two halves from the beginning. In each, random particles are tried as references,
+    the best are kept, every particle is placed in the frame of each of them, and the frames are fused. The halves
+    meet as maps: how far these agree is the evidence for the verdict.
+    """
+
+    def __init__(self, network: PoseNetwork, config: FastARConfig | None = None) -> None:
+        self.network = network
+        self.config = FastARConfig() if config is None else config
+
+    def run(
+        self,
+        particles: Particles,
+        progress: Progress | None = None,
+        mask: Volume | None = None,
+        journal: Journal | None = None,
+    ) -> Result:
+        """Predict the poses of all particles and reconstruct.
+
+        Parameters
+        ----------
+        particles
+            At least 100; poses in them are not used.
+        progress, journal
+            Where to report; nowhere by default.
+        mask
+            Soft mask of the final FSC; made from the map by default.
+
+        Returns
+        -------
+        Result
+            Poses, maps, ``scores`` (``confidence``, ``spread_deg``), a verdict and, as ``metrics``,
+            ``agreement_shell``.
+
+        Raises
+        ------
+        InputError
+            If there are fewer than 100 particles.
+        """
+        if len(particles) < MIN_PARTICLES:
+            raise InputError(
+                "too few particles for ab initio",
+                expected=f"at least {MIN_PARTICLES}",
+                found=len(particles),
+                remedy="Give more particles, or use `vitreous reconstruct` if they have poses",
+            )
+        return _FastARRun(self.network, self.config, particles, progress or SilentProgress()).result(mask, journal)
+
+
+@dataclass
+class _Half:
+    """One half's particles and what was found for them."""
+
+    rows: Tensor
+    fused: Fused
+    shifts_A: Tensor
+
+
+class _FastARRun:
+    """One run over one particle set."""
+
+    def __init__(self, network: PoseNetwork, config: FastARConfig, particles: Particles, progress: Progress) -> None:
+        self.network, self.config, self.particles, self.progress = network, config, particles, progress
+        self.warnings: list[str] = []
+        self.diameter_A = config.diameter_A or self._estimate_diameter_A()
+        self.half_sets = split_half_sets(particles, config.seed)
+        self.treatment = best_treatment(particles)
+
+    def result(self, mask: Volume | None, journal: Journal | None) -> Result:
+        """Run all stages."""
+        halves = [self._half(number) for number in (1, 2)]
+        joined = join_halves(self.particles, self._poses(halves), self.half_sets, self.progress)
+        confidences, spread = (self._gather(halves, name) for name in ("confidences", "spread_deg"))
+        verdict, reasons = judge(joined.agreement_shell, self.diameter_A / self._side_A, spread)
+        metrics = self._metrics(joined, confidences, spread)
+        if journal is not None:
+            journal.log({"stage": "network", **metrics})
+        placed = replace(self.particles.with_poses(joined.poses), half_sets=self.half_sets)
+        made = reconstruct_halves(placed, ReconstructConfig(seed=self.config.seed), self.progress, mask)
+        return replace(
+            made,
+            poses=joined.poses,
+            scores={"confidence": confidences, "spread_deg": spread},
+            verdict=verdict,
+            warnings=(*self.warnings, *made.warnings, *reasons),
+            metrics={**made.metrics, **metrics},
+        )
+
+    @property
+    def _side_A(self) -> float:
+        return self.particles.box * self.particles.pixel_size_A
+
+    def _metrics(self, joined: Joined, confidences: Tensor, spread: Tensor) -> dict[str, float]:
+        return {
+            "diameter_A": self.diameter_A,
+            "agreement_shell": joined.agreement_shell,
+            "mean_confidence": float(confidences.mean()),
+            "median_spread_deg": float(spread.median()),
+        }
+
+    def _estimate_diameter_A(self) -> float:
+        diameter_A, seen = estimate_diameter_A(self.particles)
+        if not seen:
+            self.warnings.append(
+                f"The images show no clear edge of the particle; a diameter of {diameter_A:.0f} Å was assumed. "
+                "The network sees the particle in units of its diameter: give --diameter."
+            )
+        self.progress.message(f"Particle diameter: {diameter_A:.0f} Å")
+        return diameter_A
+
+    def _half(self, number: int) -> _Half:
+        """Predict one half's poses in frames of its own, centring twice."""
+        rows = torch.nonzero(self.half_sets == number)[:, 0]
+        generator = torch.Generator().manual_seed(self.config.seed + number)
+        field_A = field_of(self.diameter_A)
+        centres_A = self._found_centres(rows)
+        references: Tensor | None = None
+        for _ in range(self.config.passes):
+            placement = Placement(self.network, self._views(rows, centres_A))
+            if references is None:
+                ranked = placement.rank_references(self.config.candidates, generator, self.progress)
+                references = ranked[: self.config.references]
+            fused = fuse(placement.place(references, generator, self.progress))
+            shifts_A = centres_A + fused.shifts * field_A
+            centres_A = shifts_A
+        return _Half(rows, fused, shifts_A)
+
+    def _found_centres(self, rows: Tensor) -> Tensor:
+        """Centre the views by correlation, set by set."""
+        blank = torch.zeros(len(rows), 2)
+        found = []
+        for part in torch.split(torch.arange(len(rows)), SET):
+            views, _ = self._cut(rows[part], blank[part], masked=False)
+            found.append(centre_shifts(views[None])[0])
+        return torch.cat(found) * field_of(self.diameter_A)
+
+    def _views(self, rows: Tensor, centres_A: Tensor) -> Views:
+        parts = [self._cut(rows[part], centres_A[part], masked=True) for part in batches(len(rows), self.particles.box)]
+        images, ctf_size = (torch.cat(column)[None] for column in zip(*parts))
+        return Views(images, ctf_size, torch.tensor([self.treatment]))
+
+    def _cut(self, rows: Tensor, centres_A: Tensor, *, masked: bool) -> tuple[Tensor, Tensor]:
+        box, field_A = self.network.config.box, field_of(self.diameter_A)
+        return standard_views(self.particles, rows, field_A, centres_A, self.treatment, box, masked=masked)
+
+    def _gather(self, halves: list[_Half], name: str) -> Tensor:
+        values = torch.zeros(len(self.particles))
+        for half in halves:
+            values[half.rows] = getattr(half.fused, name)
+        return values
+
+    def _poses(self, halves: list[_Half]) -> Poses:
+        rotations, shifts_A = torch.empty(len(self.particles), 3, 3), torch.empty(len(self.particles), 2)
+        for half in halves:
+            rotations[half.rows], shifts_A[half.rows] = half.fused.rotations, half.shifts_A
+        return Poses(rotations, shifts_A)
