@@ -7,6 +7,7 @@ from typing import Literal
 from tyro.conf import OmitArgPrefixes, Positional
 
 from vitreous.cli.context import RunContext
+from vitreous.cli.networks import MethodRun, Network, network_then_search
 from vitreous.cli.options import Common, Output
 from vitreous.cli.running import (
     Estimate,
@@ -20,7 +21,9 @@ from vitreous.cli.running import (
     require_plain_cpu,
 )
 from vitreous.data import Particles
+from vitreous.errors import ConfigError
 from vitreous.io import ReadOptions, open_particles_with
+from vitreous.methods.fastar.config import FrameConfig
 from vitreous.methods.registry import get
 from vitreous.methods.search.config import SearchConfig
 
@@ -40,12 +43,20 @@ class AbInitio:
     output: Output
     """Folder for the maps, the poses and the report."""
 
-    method: Literal["auto", "search"] = "auto"
-    """How to search: auto takes what suits the particles, which is search at present."""
+    method: Literal["auto", "search", "fastar"] = "auto"
+    """How to find poses: search, from random starts; fastar, by the pose network, whose maps the search then goes on
+    from (or ignores, where the network is not confident). auto takes what suits the particles: search at present."""
+
+    weights: Path | None = None
+    """Weights of the pose network, .safetensors (fastar); those that come with vitreous by default."""
+
+    network_only: bool = False
+    """Stop at the network's poses (fastar): no search, no refinement."""
 
     mask: Path | None = None
     """Soft mask for the final FSC, .mrc; made from the map by default."""
 
+    network: FrameConfig = field(default_factory=FrameConfig)
     search: OmitArgPrefixes[SearchConfig] = field(default_factory=SearchConfig)
     reading: OmitArgPrefixes[ReadOptions] = field(default_factory=ReadOptions)
     common: OmitArgPrefixes[Common] = field(default_factory=Common)
@@ -59,11 +70,21 @@ class AbInitio:
         particles = open_particles_with(self.stack, self.reading)
         mask = read_mask(self.mask, particles)
         announce(context, particles, estimate(particles))
-        method = get("search" if self.method == "auto" else self.method)(self.search)
-        inputs = (self.stack, self.mask, *read_with(self.reading))
+        inputs = (self.stack, self.mask, self.weights, *read_with(self.reading))
         with open_folder(context, self.output, particles, inputs) as folder:
-            result = method.run(particles, context.progress(), mask, RunJournal.of(folder))
+            run = MethodRun(particles, context.progress(), mask, RunJournal.of(folder))
+            if self.method == "fastar":
+                network = Network(self.weights, self.network, alone=self.network_only)
+                result = network_then_search(run, network, self.search, context)
+            else:
+                result = get("search")(self.search).run(*run)
             finish(context, folder, result, particles)
+
+    def __post_init__(self) -> None:
+        """Refuse options of another method."""
+        for flag, given in (("--weights", self.weights is not None), ("--network-only", self.network_only)):
+            if given and self.method != "fastar":
+                raise ConfigError(f"{flag} belongs to the pose network", remedy="Add --method fastar")
 
 
 def estimate(particles: Particles) -> Estimate:

@@ -1,6 +1,6 @@
 """The pose network's architecture as data."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from vitreous.errors import ConfigError
@@ -93,13 +93,9 @@ VIT_LARGE = ModelConfig(
 
 
 @dataclass(frozen=True)
-class FastARConfig:
-    """Ab initio by the pose network; the defaults are right for a first run."""
+class FrameConfig:
+    """How the pose network is asked; the defaults are right for a first run."""
 
-    diameter_A: float | None = None
-    """Diameter of the particle in Å; estimated from the images by default."""
-    seed: int = 0
-    """Seed of the references, the views that define their frames, and the half-sets."""
     candidates: int = 64
     """Random particles tried as reference, per half of the particles."""
     references: int = 6
@@ -109,17 +105,34 @@ class FastARConfig:
 
     def __post_init__(self) -> None:
         """Refuse what cannot work."""
-        for name, low in (("candidates", 1), ("references", 1), ("passes", 1)):
-            if getattr(self, name) < low:
+        for name in ("candidates", "references", "passes"):
+            if getattr(self, name) < 1:
                 raise ConfigError(
-                    f"--{name} must be at least {low}", found=getattr(self, name), remedy=f"Change --{name}"
+                    f"--network.{name} must be at least 1", found=getattr(self, name), remedy="Give a larger number"
                 )
         if self.references > self.candidates:
             raise ConfigError(
-                "--references are chosen from --candidates",
+                "--network.references are chosen from --network.candidates",
                 expected=f"at most {self.candidates}",
                 found=self.references,
-                remedy="Raise --candidates",
+                remedy="Raise --network.candidates",
             )
-        if self.diameter_A is not None and not self.diameter_A > 0:
-            raise ConfigError("--diameter must be positive", found=self.diameter_A, remedy="Give it in Å")
+
+
+@dataclass(frozen=True)
+class FastARConfig:
+    """Settings of ab initio by the pose network.
+
+    Attributes
+    ----------
+    diameter_A
+        Diameter of the particle; estimated from the images where None.
+    seed
+        Seed of the references, the views that define their frames, and the half-sets.
+    frames
+        How the network is asked.
+    """
+
+    diameter_A: float | None = None
+    seed: int = 0
+    frames: FrameConfig = field(default_factory=FrameConfig)

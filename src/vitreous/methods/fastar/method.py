@@ -143,11 +143,11 @@ class _FastARRun:
         field_A = field_of(self.diameter_A)
         centres_A = self._found_centres(rows)
         references: Tensor | None = None
-        for _ in range(self.config.passes):
+        for _ in range(self.config.frames.passes):
             placement = Placement(self.network, self._views(rows, centres_A))
             if references is None:
-                ranked = placement.rank_references(self.config.candidates, generator, self.progress)
-                references = ranked[: self.config.references]
+                ranked = placement.rank_references(self.config.frames.candidates, generator, self.progress)
+                references = ranked[: self.config.frames.references]
             fused = fuse(placement.place(references, generator, self.progress))
             shifts_A = centres_A + fused.shifts * field_A
             centres_A = shifts_A

@@ -1,8 +1,9 @@
 """Pre-training of the pose network as a task for the training loop."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any, Protocol
 
 import torch
@@ -112,12 +113,16 @@ class Pretraining:
         Particle stacks with poses for the stages that ask for them.
     seed
         Of all simulated views.
+    batch_sizes
+        ``(first step, views per step)`` of all legs so far, where these differ: the curriculum counts views. Empty
+        where all steps have those of ``config``.
     """
 
     config: PretrainConfig
     corpus: CorpusScenes | None = None
     stacks: StackViews | None = None
     seed: int = 0
+    batch_sizes: tuple[tuple[int, int], ...] = ()
 
     def module(self) -> nn.Module:
         """Make the network with its loss."""
@@ -135,35 +140,54 @@ class Pretraining:
         """Make the schedule: warm-up, inverse square root, times the curriculum's relative rate."""
         return LambdaLR(optimizer, self._rate)
 
-    def batches(self, first_step: int, rank: _Rank) -> Iterator[Tensor]:
-        """Yield ``[chunks, 2]``: the step and the numbers of the chunks that this process simulates."""
+    def batches(self, first_step: int, rank: _Rank) -> Iterator[list[tuple[int, int]]]:
+        """Yield the step with the number of each chunk that this process simulates.
+
+        These are plain numbers: read back from a GPU they would make it wait.
+        """
         mine = list(range(rank.number, self.config.step.chunks, rank.of))
         step = first_step
         while True:
-            yield torch.tensor([[step, chunk] for chunk in mine])
+            yield [(step, chunk) for chunk in mine]
             step += 1
 
-    def training_step(self, module: nn.Module, batch: Tensor) -> Mapping[str, Tensor]:
-        """Simulate this process's chunks and return the loss."""
-        views, truth = self.simulate(batch)
+    def training_step(self, module: nn.Module, batch: Sequence[tuple[int, int]]) -> Mapping[str, Tensor]:
+        """Simulate this process's chunks where the network is, and return the loss."""
+        views, truth = self.simulate(batch, next(module.parameters()).device)
         losses = module(views.images, views.ctf_size, views.treatment, (truth.rotations, truth.shifts))
-        return {**losses, "snr": torch.tensor(self.moment(int(batch[0, 0])).stage.snr[0], device=batch.device)}
+        return {**losses, "snr": losses["loss"].new_full((), self.moment(batch[0][0]).stage.snr[0])}
 
-    def simulate(self, batch: Tensor) -> tuple[Views, Truth]:
+    def simulate(self, batch: Sequence[tuple[int, int]], device: torch.device | str = "cpu") -> tuple[Views, Truth]:
         """Simulate chunks of one step; each depends on the seed, the step and its number alone."""
-        parts = [self._chunk(step, chunk, batch.device) for step, chunk in batch.tolist()]
+        parts = [self._chunk(step, chunk, torch.device(device)) for step, chunk in batch]
         views = Views(*(torch.cat([getattr(v, n) for v, _ in parts]) for n in ("images", "ctf_size", "treatment")))
         return views, Truth(*(torch.cat([getattr(t, n) for _, t in parts]) for n in ("rotations", "shifts")))
 
     def moment(self, step: int) -> Moment:
         """Return the curriculum's values at a step."""
-        return _moment(self.config.curriculum, step * self.config.step.batch_views // 1000 * 1000, self.config.views)
+        return _moment(self.config.curriculum, self.views_seen(step) // 1000 * 1000, self.config.views)
+
+    def views_seen(self, step: int) -> int:
+        """Views of all steps before this one."""
+        sizes = self.batch_sizes or ((0, self.config.step.batch_views),)
+        edges = [first for first, _ in sizes[1:]]
+        spans = pairwise([0, *(min(edge, step) for edge in edges), step])
+        return sum(views * (end - start) for (_, views), (start, end) in zip(sizes, spans, strict=True))
+
+    def sets(self, step: int) -> int:
+        """Sets of views per chunk: as many as fill the batch on average, at least one."""
+        config = self.config.step
+        filling = config.batch_views / (self.moment(step).stage.views * config.chunks)
+        dice = torch.rand((), generator=torch.Generator().manual_seed(self._seed(step, config.chunks)))
+        return max(1, int(filling + float(dice)))
+
+    def _seed(self, step: int, chunk: int) -> int:
+        return ((self.seed * 1_000_003 + step) * 1009 + chunk) % (1 << 62)
 
     def _chunk(self, step: int, chunk: int, device: torch.device) -> tuple[Views, Truth]:
-        seed = ((self.seed * 1_000_003 + step) * 1009 + chunk) % (1 << 62)
+        seed = self._seed(step, chunk)
         generator = torch.Generator(device).manual_seed(seed)
-        now, config = self.moment(step), self.config
-        sets = max(1, config.step.batch_views // (now.stage.views * config.step.chunks))
+        now, config, sets = self.moment(step), self.config, self.sets(step)
         dice = torch.rand(2, generator=torch.Generator().manual_seed(seed)).tolist()
         if self.stacks is not None and dice[0] < now.stage.stacks:
             return self.stacks.draw(sets, now.stage.views, generator)

@@ -8,6 +8,7 @@ from torch import Tensor
 from vitreous.compute.parallel import map_on_threads
 from vitreous.compute.progress import Progress
 from vitreous.data import Journal
+from vitreous.fourier.filters import low_pass
 from vitreous.geometry.grids import so3_grid
 from vitreous.geometry.rotations import random_rotations
 from vitreous.methods.search.config import SearchConfig
@@ -28,6 +29,8 @@ DENSITY_FLOOR = 0.02
 """Share of a shell's mean weight that is added to every voxel's."""
 
 NOISE_MEMORY = 0.9
+GIVEN_SHARE = 0.3
+"""Share of the schedule that a given start skips."""
 
 
 @dataclass
@@ -82,11 +85,23 @@ class AbInitio:
         self.grid = so3_grid(GRID_NSIDE, GRID_INPLANE)
         self.noise = self.spectra.total
 
-    def run(self, progress: Progress, journal: Journal, name: int = 1) -> Map:
-        """Return the map ``[z, y, x]`` on the working box; ``name`` is the number of this start in the log."""
-        state = self._start()
-        with progress.stage(f"Searching start {name}", total=self.config.iterations):
-            for number, step in enumerate(schedule(self.config), start=1):
+    def run(self, progress: Progress, journal: Journal, name: int = 1, start: Map | None = None) -> Map:
+        """Return the map ``[z, y, x]`` on the working box.
+
+        Parameters
+        ----------
+        progress, journal
+            Where to report.
+        name
+            Number of this start in the log.
+        start
+            A map on the working box to begin from, at the radius that the schedule has there; random orientations
+            by default.
+        """
+        state = self._start() if start is None else self._start_from(start)
+        steps = schedule(self.config)[0 if start is None else round(GIVEN_SHARE * self.config.iterations) :]
+        with progress.stage(f"Searching start {name}", total=len(steps)):
+            for number, step in enumerate(steps, start=1):
                 effective = self._iterate(state, step)
                 metrics = {"iteration": number, "radius": step.radius, "effective_poses": effective}
                 journal.log(
@@ -108,6 +123,12 @@ class AbInitio:
         self._solve(state, self.config.start_radius)
         accumulator.scale(0.0)
         return state
+
+    def _start_from(self, values: Map) -> StochasticMap:
+        """Begin with a given map, low-passed at the first radius."""
+        accumulator = SliceAccumulator(self.box, threads=torch.get_num_threads())
+        values = low_pass(values, self.config.start_radius)
+        return StochasticMap((values * self.mask).clamp_min(0), accumulator, self.spectra.total.clone())
 
     def _minibatch(self) -> Int[Tensor, " b"]:
         size = min(self.config.minibatch, len(self.store))

@@ -44,6 +44,8 @@ class Search:
         progress: Progress | None = None,
         mask: Volume | None = None,
         journal: Journal | None = None,
+        *,
+        starts: tuple[Volume, Volume] | None = None,
     ) -> Result:
         """Find a map and the poses of all particles.
 
@@ -55,6 +57,9 @@ class Search:
             Where to report and to save; nowhere by default.
         mask
             Soft mask of the final FSC; made from the map by default.
+        starts
+            Two maps to begin from instead of random orientations, in the particles' box, made from half-set 1 and 2
+            with poses that are roughly right; each search goes on with the particles of its half.
 
         Raises
         ------
@@ -62,7 +67,8 @@ class Search:
             If there are fewer than 100 particles or the box is below 24 pixels.
         """
         _check(particles)
-        return _SearchRun(self.config, particles, progress or SilentProgress(), journal or SilentJournal()).result(mask)
+        run = _SearchRun(self.config, particles, progress or SilentProgress(), journal or SilentJournal())
+        return run.result(mask, starts)
 
 
 class _SearchRun:
@@ -77,10 +83,10 @@ class _SearchRun:
         self.half_sets = split_half_sets(particles, config.seed)
         self.store = CoefficientStore(particles, particles.box / 2 - 1.0)
 
-    def result(self, mask: Volume | None) -> Result:
+    def result(self, mask: Volume | None, starts: tuple[Volume, Volume] | None) -> Result:
         """Run all stages."""
         self.store.load(self.progress)
-        start = self.stages.once("start", self._start)
+        start = self.stages.once("start", lambda: self._start(starts))
         found = self.stages.once("poses", lambda: self._global_poses(start))
         start, found = self._on_axes(start, found)
         state = self._refined(start, found)
@@ -121,17 +127,28 @@ class _SearchRun:
         self.progress.message(f"Particle diameter: {diameter_A:.0f} Å")
         return diameter_A
 
-    def _start(self) -> dict[str, Tensor]:
-        """Map from random orientations, brought to the images' box, its noise spectrum and how far two starts agree."""
-        generator = torch.Generator().manual_seed(self.config.seed)
-        chosen = self.store
-        if len(self.particles) > ABINITIO_PARTICLES:
-            subset = torch.randperm(len(self.particles), generator=generator)[:ABINITIO_PARTICLES].sort().values
-            chosen = CoefficientStore(self.particles.select(subset), self.config.search_radius).load(self.progress)
+    def _start(self, starts: tuple[Volume, Volume] | None) -> dict[str, Tensor]:
+        """Map at the search radius, brought to the images' box, its noise spectrum and how far two searches agree."""
+        begins: list[tuple[CoefficientStore, Tensor | None]]
+        if starts is None:
+            begins = [(self._subset(torch.arange(len(self.particles)), ABINITIO_PARTICLES), None)] * 2
+        else:
+            begins = [
+                (self._subset(torch.nonzero(self.half_sets == number)[:, 0], ABINITIO_PARTICLES // 2), given)
+                for number, given in enumerate((start.values / start.box for start in starts), start=1)
+            ]
         diameter_px = self.diameter_A / self.particles.pixel_size_A
-        found = find_start(chosen, self.config, diameter_px, self.progress, self.journal)
+        found = find_start(begins, self.config, diameter_px, self.progress, self.journal)
         agreement = torch.tensor([found.agreement_shell])
         return {"map": resize_map(found.map, self.particles.box), "noise": found.noise, "agreement_shell": agreement}
+
+    def _subset(self, rows: Tensor, at_most: int) -> CoefficientStore:
+        """Coefficients of some particles, at random no more than so many."""
+        if len(rows) == len(self.particles) <= at_most:
+            return self.store
+        generator = torch.Generator().manual_seed(self.config.seed)
+        chosen = rows[torch.randperm(len(rows), generator=generator)[:at_most]].sort().values
+        return CoefficientStore(self.particles.select(chosen), self.config.search_radius).load(self.progress)
 
     def _global_poses(self, start: dict[str, Tensor]) -> dict[str, Tensor]:
         radius, share = SEARCH_RADIUS_SHARE * self.config.search_radius, self.config.shift_range_share

@@ -1,5 +1,6 @@
 """Two independent stochastic maps: the better one is refined, their agreement is evidence."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -41,15 +42,30 @@ class Start:
 
 
 def find_start(
-    store: CoefficientStore, config: SearchConfig, diameter_px: float, progress: Progress, journal: Journal
+    begins: Sequence[tuple[CoefficientStore, Map | None]],
+    config: SearchConfig,
+    diameter_px: float,
+    progress: Progress,
+    journal: Journal,
 ) -> Start:
-    """Search twice from different random orientations and keep the map that explains the images better."""
+    """Search twice and keep the map that explains the images better.
+
+    Parameters
+    ----------
+    begins
+        For each of two searches its images and the map that it begins from, None for random orientations.
+    config, diameter_px
+        Settings, and the diameter of the particle in pixels of the images.
+    progress, journal
+        Where to report.
+    """
     seeds = torch.randint(2**62, (2,), generator=torch.Generator().manual_seed(config.seed)).tolist()
     runs = []
-    for number, seed in enumerate(seeds, start=1):
+    judges = begins[0][0]
+    for number, (seed, (store, given)) in enumerate(zip(seeds, begins), start=1):
         run = AbInitio(store, config, diameter_px, torch.Generator().manual_seed(seed))
-        values = run.run(progress, journal, number)
-        runs.append((values, run.noise, _evidence(store, config, values, run.noise)))
+        values = run.run(progress, journal, number, None if given is None else resize_map(given, run.box))
+        runs.append((values, run.noise, _evidence(judges, config, values, run.noise)))
     best, other = sorted(runs, key=lambda found: -found[2])
     return Start(best[0], best[1], _agreement(other[0], best[0], config.search_radius))
 

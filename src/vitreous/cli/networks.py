@@ -1,0 +1,78 @@
+"""A network's proposal handed over to the search, which judges and refines it."""
+
+from dataclasses import dataclass, replace
+from importlib.resources import files
+from pathlib import Path
+from typing import NamedTuple
+
+from vitreous.cli.context import RunContext
+from vitreous.compute.progress import Progress
+from vitreous.data import Journal, Particles, Result, Volume
+from vitreous.errors import ConfigError
+from vitreous.methods.fastar.config import FastARConfig, FrameConfig
+from vitreous.methods.registry import get
+from vitreous.methods.search.config import SearchConfig
+
+SHIPPED = "weights/fastar.safetensors"
+
+
+class MethodRun(NamedTuple):
+    """What every method's ``run`` takes."""
+
+    particles: Particles
+    progress: Progress
+    mask: Volume | None
+    journal: Journal
+
+
+@dataclass(frozen=True)
+class Network:
+    """The pose network as asked for on the command line."""
+
+    weights: Path | None
+    frames: FrameConfig
+    alone: bool
+
+
+def network_then_search(run: MethodRun, network: Network, search: SearchConfig, context: RunContext) -> Result:
+    """Predict poses; then search on from their maps, or from random starts where the network is not confident."""
+    from vitreous.methods.fastar.published import load_network
+
+    loaded, card = load_network(network.weights or shipped_weights())
+    context.say(f"Pose network {card.name}, {card.images:,} training views, {card.date}")
+    config = FastARConfig(search.diameter_A, search.seed, network.frames)
+    proposed: Result = get("fastar")(loaded, config).run(*run)
+    if network.alone:
+        return proposed
+    found = replace(search, diameter_A=float(proposed.metrics["diameter_A"]))
+    figures = {f"network_{name}": value for name, value in proposed.metrics.items() if name.startswith(_KEPT)}
+    if proposed.verdict == "failed":
+        context.say("the pose network is not confident: searching from random starts")
+        result: Result = get("search")(found).run(*run)
+        notes = (*proposed.warnings, "The pose network was not confident, so the map comes from a search.")
+    else:
+        halved = run._replace(particles=replace(run.particles, half_sets=proposed.half_sets))
+        result = get("search")(found).run(*halved, starts=proposed.half_maps)
+        notes = ()
+    return replace(result, warnings=(*result.warnings, *notes), metrics={**result.metrics, **figures})
+
+
+_KEPT = ("agreement", "mean_confidence", "median_spread")
+
+
+def shipped_weights() -> Path:
+    """Return the weights that come with the package.
+
+    Raises
+    ------
+    ConfigError
+        Where this installation has none.
+    """
+    path = Path(str(files("vitreous") / SHIPPED))
+    if not path.is_file():
+        raise ConfigError(
+            "this installation has no weights of the pose network",
+            remedy="Give --weights, or use --method search",
+            path=path,
+        )
+    return path
