@@ -163,6 +163,33 @@ def abinitio_table(records: Records) -> str:
     return _table([*header, "s", "anonymous MB"], rows)
 
 
+NETWORK_COLUMNS = {
+    "fnorm_mean": "mean F-norm",
+    "fnorm_median": "median F-norm",
+    "median_deg": "median error °",
+    "shift_px": "shift error px of 128",
+    "images_per_s": "images/s",
+    "gflop_per_image": "GFLOP per image",
+    "share_of_gemm": "share of a 4096³ product's rate",
+}
+
+
+def network_table(records: Records) -> str:
+    """One row per run or condition: every setting, then the figures that there are."""
+    settings = list(dict.fromkeys(name for record in records for name in record.settings))
+    known = [name for name in NETWORK_COLUMNS if any(name in record.quality for record in records)]
+    header = [*(name.replace("_", " ") for name in settings), *(NETWORK_COLUMNS[name] for name in known), "processor s"]
+    rows = [
+        [
+            *_settings(record, *settings),
+            *(f"{record.quality[name]:.3g}" for name in known),
+            f"{record.quality['cpu_seconds']:.0f}",
+        ]
+        for record in records
+    ]
+    return _table(header, rows)
+
+
 def _layout(stem: str) -> tuple[str, Callable[[Records], str]]:
     if stem == "kernels":
         return "Kernels", kernels_table
@@ -170,7 +197,9 @@ def _layout(stem: str) -> tuple[str, Callable[[Records], str]]:
         return "Simulation, and reconstruction with known poses", reconstruct_table
     if stem.startswith("abinitio-"):
         return f"Ab initio: {stem.removeprefix('abinitio-')}", abinitio_table
-    message = f"no table is known for {stem}.json: name it kernels, reconstruct or abinitio-NAME"
+    if stem.startswith("pose-network-"):
+        return f"Pose network: {stem.removeprefix('pose-network-')}", network_table
+    message = f"no table is known for {stem}.json: name it kernels, reconstruct, abinitio-NAME or pose-network-NAME"
     raise ValueError(message)
 
 
