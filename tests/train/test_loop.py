@@ -1,6 +1,9 @@
 """Training is exact: resumed like uninterrupted, two processes like one, against a closed-form solution."""
 
 import math
+import os
+import signal
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytest
@@ -9,6 +12,7 @@ from torch import nn
 
 from vitreous.errors import ConfigError, ConvergenceError
 from vitreous.runs.checkpoint import Checkpointer
+from vitreous.runs.shards import ShardOptions, export_shards, import_shards
 from vitreous.train.config import Hardware, TrainConfig
 from vitreous.train.loop import fit
 from vitreous.train.task import Callbacks
@@ -126,10 +130,148 @@ def test_a_loss_that_is_not_finite_is_an_error():
         fit(Diverging(), TrainConfig(steps=20, log_every=5))
 
 
-@pytest.mark.parametrize("wrong", [{"steps": -1}, {"minutes": 0.0}, {"ema_decay": 1.0}, {"log_every": 0}])
+class Kept:
+    """A store in memory."""
+
+    def __init__(self, state=None):
+        self.state = state
+
+    def save(self, tensors, values):
+        self.state = {name: tensor.detach().clone() for name, tensor in tensors.items()}, values
+
+    def load(self):
+        return self.state
+
+
+def rates(task, config, store):
+    rows = []
+    fit(task, config, callbacks=Callbacks(log=rows.append, store=store))
+    return [row["learning_rate"] for row in rows]
+
+
+@pytest.fixture
+def without_moments(tmp_path):
+    """State after 10 steps, carried without moments."""
+    store = Kept()
+    fit(Line(), TrainConfig(steps=10), callbacks=Callbacks(store=store))
+    export_shards(tmp_path / "shards", *store.state, ShardOptions(moments="none"))
+    return import_shards(tmp_path / "shards")
+
+
+def test_rate_rises_after_the_optimiser_starts_anew_and_a_stop_does_not_matter(without_moments):
+    """At step s of n after the restart the rate is (s + 1) / (n + 1) of what it is without one."""
+    config = {"log_every": 1, "restart_steps": 4}
+    plain = rates(Line(), TrainConfig(steps=18, **config), None)[10:]
+    at_once = rates(Line(), TrainConfig(steps=18, **config), Kept(without_moments))
+    ramp = [2 / 5, 3 / 5, 4 / 5, 1, 1, 1, 1, 1]
+    assert at_once == pytest.approx([rate * share for rate, share in zip(plain, ramp, strict=True)])
+    store = Kept(without_moments)
+    assert rates(Line(), TrainConfig(steps=12, **config), store) + rates(
+        Line(), TrainConfig(steps=18, **config), store
+    ) == pytest.approx(at_once)
+
+
+def test_first_step_of_a_new_optimiser_has_the_length_that_the_ramp_allows(without_moments):
+    """Adam's first step is the full rate in every parameter; with n restart steps it is 1 / (n + 1) of that."""
+    before = {name.removeprefix("module."): value for name, value in without_moments[0].items()}
+
+    def moved(restart_steps):
+        config = TrainConfig(steps=11, restart_steps=restart_steps, gradient_clip=None)
+        after = fit(Line(), config, callbacks=Callbacks(store=Kept(without_moments))).parameters
+        return torch.cat([(after[name] - before[name]).flatten() for name in sorted(after)])
+
+    torch.testing.assert_close(moved(4), moved(0) / 5, rtol=1e-4, atol=1e-6)
+
+
+def test_options_of_the_optimiser_are_those_of_the_leg():
+    """A rate twice as high from the checkpoint on is, for SGD, twice the same step."""
+
+    class Plain(Linear):
+        def optimizer(self, module):
+            return torch.optim.SGD(module.parameters(), lr=self.rate)
+
+    store = Kept()
+    before = fit(Plain(rate=0.1), TrainConfig(steps=5), callbacks=Callbacks(store=store)).parameters
+    steps = []
+    for rate in (0.1, 0.2):
+        resumed = fit(Plain(rate=rate), TrainConfig(steps=6), callbacks=Callbacks(store=Kept(store.state)))
+        assert resumed.first_step == 5
+        steps.append(resumed.parameters["weight"] - before["weight"])
+    torch.testing.assert_close(steps[1], 2 * steps[0])
+    scheduled = rates(Plain(rate=0.2), TrainConfig(steps=8, log_every=1), Kept(store.state))
+    assert scheduled == pytest.approx([0.2 * 0.99**step for step in (6, 7, 8)])
+
+
+def test_average_that_starts_late_starts_at_the_parameters():
+    store = Kept()
+    fit(Line(), TrainConfig(steps=5), callbacks=Callbacks(store=store))
+    found = fit(Line(), TrainConfig(steps=5, ema_decay=0.9), callbacks=Callbacks(store=store))
+    assert same(found.averaged, found.parameters)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_ends_training_after_a_step_with_a_checkpoint(number):
+    def stop_at_7(row):
+        if row["step"] == 7:
+            os.kill(os.getpid(), number)
+
+    before = signal.getsignal(number)
+    store, config = Kept(), TrainConfig(steps=20, log_every=1)
+    found = fit(Line(), config, callbacks=Callbacks(stop_at_7, store))
+    assert (found.stopped, found.step) == ("signal", 8)
+    assert signal.getsignal(number) is before
+    resumed = fit(Line(), config, callbacks=Callbacks(store=store))
+    assert (resumed.stopped, resumed.first_step) == ("steps", 8)
+    assert same(resumed.parameters, fit(Line(), config).parameters)
+
+
+class Watched:
+    """Progress that keeps what it was told."""
+
+    def __init__(self):
+        self.totals, self.done = [], 0
+
+    @contextmanager
+    def stage(self, what, total=None):
+        self.totals.append(total)
+        yield
+
+    def advance(self, n=1):
+        self.done += n
+
+    def track(self, items, what, total=None):
+        yield from items
+
+    def message(self, text):
+        pass
+
+
+def test_bar_counts_the_leg_in_seconds_or_in_steps():
+    store, by_steps, by_time = Kept(), Watched(), Watched()
+    fit(Line(), TrainConfig(steps=5), callbacks=Callbacks(store=store))
+    fit(Line(), TrainConfig(steps=12), callbacks=Callbacks(store=store, progress=by_steps))
+    assert (by_steps.totals, by_steps.done) == ([7], 7)
+    fit(Line(), TrainConfig(steps=10**9, minutes=1.1 / 60), callbacks=Callbacks(progress=by_time))
+    assert (by_time.totals, by_time.done) == ([1], 1)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"steps": -1}, {"minutes": 0.0}, {"ema_decay": 1.0}, {"log_every": 0}, {"restart_steps": -1}]
+)
 def test_wrong_options_are_named(wrong):
     with pytest.raises(ConfigError, match="--"):
         TrainConfig(**wrong)
+
+
+@pytest.mark.parametrize("wrong", [{"devices": 0}, {"precision": "16-mixed"}])
+def test_hardware_that_cannot_train_is_refused(wrong):
+    with pytest.raises(ConfigError, match="--"):
+        Hardware(**wrong)
+
+
+def test_gpus_are_named_from_the_first():
+    assert Hardware("cuda", devices=2, first_gpu=1).which == [1, 2]
+    assert Hardware("cpu", devices=2).which == 2
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """One training loop for every method, on Lightning Fabric: one device or several, any precision, exact resume."""
 
+import math
 import time
 from collections.abc import Mapping
 from functools import partial
@@ -12,6 +13,8 @@ from torch import Tensor
 
 from vitreous.errors import ConvergenceError
 from vitreous.train.config import Hardware, TrainConfig
+from vitreous.train.interruption import StopRequest
+from vitreous.train.leg import Leg, Means
 from vitreous.train.state import TrainState
 from vitreous.train.task import Callbacks, Rank, Task, Trained
 
@@ -23,7 +26,8 @@ def fit(
 
     A run that is stopped and resumed ends with the same bits as one that was not, on the same devices with the same
     number of threads: random numbers are seeded anew from ``config.seed`` and the step, and batches depend on the
-    step alone.
+    step alone. The first SIGINT or SIGTERM ends training after the step under way, with a checkpoint, and
+    ``stopped`` tells.
 
     Raises
     ------
@@ -33,43 +37,39 @@ def fit(
     hardware = hardware or Hardware()
     fabric = Fabric(
         accelerator=hardware.accelerator,
-        devices=hardware.devices,
+        devices=hardware.which,
         precision=hardware.precision,
         strategy="ddp_spawn" if hardware.devices > 1 else "auto",
     )
     train = partial(_train, task=task, config=config, callbacks=callbacks or Callbacks())
-    parameters, averaged, step, stopped = fabric.launch(train)
-    return Trained(load(parameters), None if averaged is None else load(averaged), step, stopped)
+    parameters, averaged, *rest = fabric.launch(train)
+    return Trained(load(parameters), None if averaged is None else load(averaged), *rest)
 
 
 def _train(fabric: Fabric, task: Task, config: TrainConfig, callbacks: Callbacks) -> tuple[Any, ...]:
     """Return the fields of :class:`Trained`, tensors as bytes: shared memory ends with the process that made it."""
     started = time.monotonic()
     state = _start(fabric, task, config, callbacks)
-    rank = Rank(fabric.global_rank, fabric.world_size)
-    batches = task.batches(state.step, rank)
-    totals, count, saved = dict[str, Tensor](), 0, started
-    stopped = "steps"
-    with callbacks.progress.stage("Training", config.steps):
-        callbacks.progress.advance(state.step)
-        while state.step < config.steps:
-            losses = _step(fabric, task, state, next(batches), config)
-            totals = {name: totals.get(name, torch.zeros_like(value)) + value for name, value in losses.items()}
-            count += 1
-            callbacks.progress.advance()
-            if state.step % config.log_every == 0 or state.step == config.steps:
-                _log(fabric, state, callbacks, {name: value / count for name, value in totals.items()})
-                totals, count = {}, 0
-            now = _shared_clock(fabric)
-            if now - saved > 60 * config.checkpoint_minutes:
+    leg, saved = Leg(config, state.step, started), started
+    batches = task.batches(state.step, Rank(fabric.global_rank, fabric.world_size))
+    stopped = leg.why_over(state.step, interrupted=False)
+    if stopped is not None:
+        _save(fabric, state, callbacks)
+    with StopRequest() as request, leg.shown_on(callbacks.progress) as bar:
+        means = Means()
+        while stopped is None:
+            means.add(_step(fabric, task, state, next(batches), config))
+            bar.show(state.step)
+            # The first process's clock and signals count, so that all processes decide alike.
+            now, stopped = fabric.broadcast((time.monotonic(), leg.why_over(state.step, interrupted=request.received)))
+            is_save_due = stopped is not None or now - saved > 60 * config.checkpoint_minutes
+            if is_save_due or state.step % config.log_every == 0:
+                _log(fabric, state, config, callbacks, means)
+            if is_save_due:
                 _save(fabric, state, callbacks)
                 saved = now
-            if config.minutes is not None and now - started > 60 * config.minutes:
-                stopped = "minutes"
-                break
-    _save(fabric, state, callbacks)
     average = None if state.average is None else _as_bytes(state.average)
-    return _as_bytes(state.module.state_dict()), average, state.step, stopped
+    return _as_bytes(state.module.state_dict()), average, state.step, stopped, leg.first_step
 
 
 def _as_bytes(tensors: Mapping[str, Tensor]) -> bytes:
@@ -99,7 +99,7 @@ def _step(fabric: Fabric, task: Task, state: TrainState, batch: object, config: 
     fabric.backward(losses["loss"])
     if config.gradient_clip is not None:
         fabric.clip_gradients(state.module, state.optimizer, max_norm=config.gradient_clip, error_if_nonfinite=False)
-    state.optimizer.step()
+    _move(state, state.ramp(config.restart_steps))
     state.optimizer.zero_grad()
     if state.scheduler is not None:
         state.scheduler.step()
@@ -109,21 +109,28 @@ def _step(fabric: Fabric, task: Task, state: TrainState, batch: object, config: 
     return {name: value.detach() for name, value in losses.items()}
 
 
-def _log(fabric: Fabric, state: TrainState, callbacks: Callbacks, means: Mapping[str, Tensor]) -> None:
-    numbers = {name: float(torch.as_tensor(fabric.all_reduce(v, reduce_op="mean"))) for name, v in means.items()}
-    if not torch.isfinite(torch.tensor(numbers["loss"])):
+def _move(state: TrainState, ramp: float) -> None:
+    """Step with a share of the scheduled rates, and leave these as they were."""
+    rates = [group["lr"] for group in state.optimizer.param_groups]
+    for group, rate in zip(state.optimizer.param_groups, rates):
+        group["lr"] = rate * ramp
+    state.optimizer.step()
+    for group, rate in zip(state.optimizer.param_groups, rates):
+        group["lr"] = rate
+
+
+def _log(fabric: Fabric, state: TrainState, config: TrainConfig, callbacks: Callbacks, means: Means) -> None:
+    found, steps_per_second = means.take()
+    numbers = {name: float(torch.as_tensor(fabric.all_reduce(v, reduce_op="mean"))) for name, v in found.items()}
+    if not math.isfinite(numbers["loss"]):
         raise ConvergenceError(
             f"the loss became {numbers['loss']} by step {state.step}",
             remedy="Lower the learning rate, or compute with --precision 32-true",
         )
     if fabric.is_global_zero:
-        rate = state.optimizer.param_groups[0]["lr"]
-        callbacks.log({"step": state.step, **numbers, "learning_rate": float(rate)})
-
-
-def _shared_clock(fabric: Fabric) -> float:
-    """Return the first process's clock, so that all processes decide alike."""
-    return float(fabric.broadcast(time.monotonic()))
+        rate = float(state.optimizer.param_groups[0]["lr"]) * state.ramp(config.restart_steps)
+        speed = round(steps_per_second, 4)
+        callbacks.log({"step": state.step, **numbers, "learning_rate": rate, "steps_per_second": speed})
 
 
 def _save(fabric: Fabric, state: TrainState, callbacks: Callbacks) -> None:

@@ -38,7 +38,8 @@ class Task(Protocol):
     def batches(self, first_step: int, rank: Rank) -> Iterator[Any]:
         """Yield this process's share of the batch of every step from ``first_step`` on, the same on every call.
 
-        A batch is a tensor, or tuples and mappings of tensors; the loop moves it to the device.
+        A batch is a tensor, or tuples, lists and mappings of tensors; the loop moves these to the device and leaves
+        everything else in a batch as it is.
         """
         ...
 
@@ -71,7 +72,7 @@ class Callbacks:
     Attributes
     ----------
     log
-        Receives ``{"step": …, "loss": …}``: means since the last call.
+        Receives ``{"step": …, "loss": …, "learning_rate": …, "steps_per_second": …}``: means since the last call.
     store
         Where checkpoints go and the start comes from; None keeps none.
     progress
@@ -94,10 +95,13 @@ class Trained:
     step
         Steps done.
     stopped
-        ``"steps"`` or ``"minutes"``.
+        ``"steps"``, ``"minutes"`` or ``"signal"`` (SIGINT or SIGTERM).
+    first_step
+        Steps that were done before.
     """
 
     parameters: Mapping[str, Tensor]
     averaged: Mapping[str, Tensor] | None
     step: int
     stopped: str
+    first_step: int = 0

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from vitreous.errors import ConfigError
 from vitreous.methods.fastar.config import ModelConfig
 from vitreous.methods.fastar.curriculum import CURRICULUM, Moment, Stage, moment
 from vitreous.methods.fastar.loss import LossConfig, pose_loss
@@ -44,6 +45,15 @@ class StepConfig:
 
     weight_decay: float = 0.01
     """Decoupled weight decay."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be."""
+        for name, low in (("batch_views", 1), ("chunks", 1), ("warm_up", 0), ("decay", 1)):
+            if getattr(self, name) < low:
+                flag = f"--{name.replace('_', '-')}"
+                raise ConfigError(f"{flag} must be at least {low}", found=getattr(self, name), remedy=f"Change {flag}")
+        if not 0 <= self.unheard < 1:
+            raise ConfigError("--unheard must be a share below 1", found=self.unheard, remedy="Change --unheard")
 
 
 @dataclass(frozen=True)
@@ -202,7 +212,7 @@ class Pretraining:
 
     def _rate(self, step: int) -> float:
         config = self.config.step
-        ramp = min(1.0, (step + 1) / config.warm_up)
+        ramp = min(1.0, (step + 1) / max(1, config.warm_up))
         return ramp * (1 + step / config.decay) ** -0.5 * self.moment(step).stage.rate
 
 
