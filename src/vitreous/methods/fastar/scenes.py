@@ -1,7 +1,7 @@
 """Structures to pre-train on, drawn on the fly: blob assemblies, a corpus, pieces of it put together."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -34,6 +34,7 @@ class Scenes:
     diameter_A: Float[Tensor, " b"]
 
 
+@runtime_checkable
 class SceneSource(Protocol):
     """Draws structures."""
 

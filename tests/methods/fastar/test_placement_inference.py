@@ -1,0 +1,92 @@
+import pytest
+import torch
+
+from vitreous.compute.progress import SilentProgress
+from vitreous.data import ArraySource, Optics, Particles
+from vitreous.errors import ConfigError, InputError
+from vitreous.methods.fastar.config import FastARConfig, FrameConfig, ModelConfig
+from vitreous.methods.fastar.method import FastAR
+from vitreous.methods.fastar.model import PoseNetwork
+from vitreous.methods.fastar.placement import Placement
+from vitreous.methods.fastar.scenes import Blobs
+from vitreous.methods.fastar.simulator import ViewConfig, simulate_views
+from vitreous.methods.fastar.verdict import judge
+from vitreous.methods.fastar.views import Views
+
+SMALL = ModelConfig(width=32, heads=2, encoder_depth=1, decoder_depth=2)
+
+
+@pytest.fixture
+def network() -> PoseNetwork:
+    torch.manual_seed(0)
+    return PoseNetwork(SMALL).eval()
+
+
+def some_views(n: int, generator: torch.Generator) -> Views:
+    config = ViewConfig(views=n, snr=(10.0, 10.0), ctf=False)
+    return simulate_views(Blobs().draw(1, 60, generator), config, SMALL.box, generator)[0]
+
+
+def test_a_view_placed_in_a_frame_is_predicted_as_one_that_was_not_heard(network, generator) -> None:
+    views = some_views(12, generator)
+    with torch.no_grad():
+        tokens = network.encode(views)
+        frame = network.frame(tokens[:, :8])
+        placed = network.place_in(frame, tokens[:, 8:])
+        whole = network(views, 7)[-1]
+    torch.testing.assert_close(placed.slices, whole.slices[:, 8:], atol=1e-5, rtol=0)
+    torch.testing.assert_close(placed.confidences, whole.confidences[:, 8:], atol=1e-5, rtol=0)
+
+
+def test_every_particle_is_placed_once_in_every_frame(network, generator) -> None:
+    views = some_views(150, generator)
+    placement = Placement(network, views)
+    references = placement.rank_references(5, generator, SilentProgress())
+    assert sorted(references.tolist()) == sorted(set(references.tolist()))
+    found = placement.place(references[:3], generator.manual_seed(1), SilentProgress())
+    assert found.rotations.shape == (3, 150, 3, 3)
+    identity = found.rotations @ found.rotations.mT
+    torch.testing.assert_close(identity, torch.eye(3).expand_as(identity), atol=1e-4, rtol=0)
+    again = placement.place(references[:3], generator.manual_seed(1), SilentProgress())
+    assert torch.equal(found.rotations, again.rotations)
+    assert (found.confidences > 1).all()
+
+
+def test_too_few_particles_are_refused(network) -> None:
+    import numpy as np
+
+    ids = np.array([f"{i + 1}@a.mrcs" for i in range(30)])
+    particles = Particles(ArraySource(torch.randn(30, 32, 32), 4.0), Optics.without_ctf(30), ids)
+    with pytest.raises(InputError, match="too few particles"):
+        FastAR(network).run(particles)
+
+
+def test_pure_noise_is_not_called_solved(network, generator) -> None:
+    """A network that knows nothing, on images that hold nothing."""
+    import numpy as np
+
+    n = 200
+    ids = np.array([f"{i + 1}@a.mrcs" for i in range(n)])
+    particles = Particles(
+        ArraySource(torch.randn(n, 32, 32, generator=generator), 4.0), Optics.without_ctf(n), ids
+    )
+    config = FastARConfig(diameter_A=80.0, frames=FrameConfig(candidates=4, references=2, passes=1))
+    result = FastAR(network, config).run(particles)
+    assert result.verdict == "failed"
+    assert any("not confident" in warning for warning in result.warnings)
+    assert result.poses is not None
+    assert len(result.poses.rotations) == n
+
+
+@pytest.mark.parametrize(("shell", "spread", "verdict"), [
+    (12.0, 15.0, "solved"), (12.0, 100.0, "failed"), (3.0, 15.0, "failed"), (6.0, 15.0, "ambiguous"),
+])  # fmt: skip
+def test_verdict_needs_agreement_of_halves_and_of_references(shell, spread, verdict) -> None:
+    assert judge(shell, 0.6, torch.full((10,), spread))[0] == verdict
+
+
+def test_impossible_settings_name_their_flag() -> None:
+    with pytest.raises(ConfigError, match="--network.passes"):
+        FrameConfig(passes=0)
+    with pytest.raises(ConfigError, match="--network.references"):
+        FrameConfig(candidates=3, references=4)
