@@ -9,7 +9,7 @@ from torch import nn
 from vitreous.errors import ConfigError, InputError, ResourceError
 from vitreous.runs.checkpoint import Checkpointer
 from vitreous.runs.compact import RESTARTED
-from vitreous.runs.shards import INDEX, ShardOptions, export_shards, import_shards
+from vitreous.runs.shards import INDEX, ShardOptions, export_shards, import_shards, refuse_export
 from vitreous.train.state import TrainState
 
 EXACT = ShardOptions(moments="float32", max_shard_bytes=4096)
@@ -84,14 +84,37 @@ def test_imported_state_is_a_checkpoint(tmp_path, tensors):
     assert values == VALUES
 
 
-def test_defaults_hold_seven_million_parameters(tmp_path):
-    """Sixty MiB at 8.05 bytes each: parameters, a half-precision average and coded moments, in shards of 15 MiB."""
-    count = 7_000_000
-    state = {f"{prefix}w": torch.ones(count) for prefix in ("module.", "average.")}
-    state |= {f"optimizer.0.{name}": torch.ones(count) for name in ("exp_avg", "exp_avg_sq")}
-    assert export_shards(tmp_path / "state", state, {}, ShardOptions(average="bfloat16")) <= 60 * 2**20
-    sizes = [path.stat().st_size for path in (tmp_path / "state").iterdir()]
-    assert max(sizes) <= 15 * 2**20
+def state_of(parameters):
+    state = {f"{prefix}w": torch.ones(parameters) for prefix in ("module.", "average.")}
+    return state | {f"optimizer.0.{name}": torch.ones(parameters) for name in ("exp_avg", "exp_avg_sq")}
+
+
+@pytest.mark.parametrize(
+    ("millions", "average", "moments"),
+    [(6, torch.float32, True), (7.7, torch.bfloat16, True), (10, torch.bfloat16, False)],
+)
+def test_an_export_without_options_gives_up_no_more_than_it_must(tmp_path, millions, average, moments):
+    """Sixty MiB in shards of fifteen: parameters, their average, moments, at 10.05, 8.05 and 6 bytes each."""
+    parameters = int(millions * 1e6)
+    values = {"step": 5, "optimizer": {"state": {"0": {}}}}
+    size = export_shards(tmp_path / "state", state_of(parameters), values)
+    bytes_each = 4 + average.itemsize + 2.05 * moments
+    assert size == pytest.approx(bytes_each * parameters, rel=0.01)
+    assert size <= 60 * 2**20
+    assert max(path.stat().st_size for path in (tmp_path / "state").iterdir()) <= 15 * 2**20
+    found, back = import_shards(tmp_path / "state")
+    assert ("optimizer.0.exp_avg" in found, RESTARTED in back) == (moments, not moments)
+
+
+def test_what_could_not_be_exported_is_refused_before_training(tmp_path):
+    refuse_export(tmp_path / "state", 10_000_000)
+    with pytest.raises(ConfigError, match=r"at most 60.0 MiB, found 62.9 MiB.*smaller network"):
+        refuse_export(tmp_path / "state", 11_000_000)
+    with pytest.raises(InputError, match="no such folder"):
+        refuse_export(tmp_path / "nowhere" / "state", 10)
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match="no earlier export"):
+        refuse_export(tmp_path, 10)
 
 
 class Training:
@@ -216,8 +239,11 @@ def test_damage_is_refused_by_name(tmp_path, tensors, damage, message):
     ("options", "message"),
     [
         (ShardOptions(max_shard_bytes=100), "no tensor fits in 100 bytes.*max_shard_bytes"),
-        (ShardOptions(max_total_bytes=10_000), "at most 0.0 MiB.*Leave the moments out.*float16.*max_total_bytes"),
-        (ShardOptions("none", "float16", max_total_bytes=10_000), r"MiB\)\. Raise max_total_bytes\.$"),
+        (ShardOptions(max_total_bytes=10_000), "at most 0.0 MiB.*Leave the moments out.*bfloat16.*max_total_bytes"),
+        (
+            ShardOptions("none", "float16", max_total_bytes=10_000),
+            r"MiB\)\. Use a smaller network or raise max_total_bytes\.$",
+        ),
     ],
 )
 def test_limits_that_are_too_small_are_refused(tmp_path, tensors, options, message):
