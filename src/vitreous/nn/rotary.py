@@ -30,14 +30,15 @@ def circular_rotary(angles_rad: Float[Tensor, " tokens"], head_width: int, order
     return Rotary(turns.cos(), turns.sin())
 
 
-def planar_rotary(side: int, head_width: int, longest: float = 100.0) -> Rotary:
+def planar_rotary(side: int, head_width: int, longest: float = 100.0, device: torch.device | str = "cpu") -> Rotary:
     """Turns of the tokens of a ``side × side`` grid (row by row): half the pairs for y, half for x.
 
-    Wavelengths run geometrically from 2π to ``2π · longest`` tokens (RoPE-2D of CroCo v2, arXiv:2211.10408).
+    Wavelengths run geometrically from 2π towards ``2π · longest`` tokens (RoPE-2D of CroCo v2, arXiv:2211.10408).
     """
     quarter = head_width // 4
-    rates = torch.exp(-math.log(longest) * torch.arange(quarter) / quarter)
-    y, x = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
+    rates = torch.exp(-math.log(longest) * torch.arange(quarter, device=device) / quarter)
+    axis = torch.arange(side, device=device)
+    y, x = torch.meshgrid(axis, axis, indexing="ij")
     turns = torch.cat([y.reshape(-1, 1) * rates, x.reshape(-1, 1) * rates], 1)
     return Rotary(turns.cos(), turns.sin())
 

@@ -56,20 +56,20 @@ class ModelConfig:
                 "the widths do not fit the heads",
                 expected="widths that are multiples of a head's, itself a multiple of 4",
                 found=f"{self.width} and {self.wide_decoder} features, {self.heads} heads",
-                remedy="Change --width or --heads",
+                remedy="Change --model.width, --model.decoder-width or --model.heads",
             )
         if self.tokens == "patch" and self.box % self.patch:
             raise ConfigError(
                 "patches do not tile the view",
                 found=f"{self.box} px, patches of {self.patch}",
-                remedy="Change --box or --patch",
+                remedy="Change --model.box or --model.patch",
             )
         if self.tokens == "lines" and (self.lines % (2 * self.group) or self.shells >= self.box / 2):
             raise ConfigError(
                 "lines do not fit the view",
-                expected="lines a multiple of twice --group, and shells below half the box",
+                expected="lines a multiple of twice --model.group, and shells below half the box",
                 found=f"{self.lines} lines, {self.shells} shells, {self.group} in a token, {self.box} px",
-                remedy="Change --lines or --shells",
+                remedy="Change --model.lines or --model.shells",
             )
 
     @property

@@ -4,11 +4,12 @@ CryoFastAR (arXiv:2506.05864) section 4.1, equations 7–9: the reference view g
 cross-attention and gives back to each, so that cost and memory are linear in the number of views.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
+from vitreous.errors import InputError
 from vitreous.geometry.grids import fibonacci_directions
 from vitreous.geometry.planar_maps import mean_shift, weighted_kabsch
 from vitreous.methods.fastar.config import ModelConfig
@@ -26,7 +27,7 @@ class Prediction:
     Attributes
     ----------
     slices
-        ``R_1 R_iᵀ X⁰`` ``[b, n, p, 3]``.
+        ``R_1 R_iᵀ X⁰`` ``[b, n, p, 3]``, that of the reference exactly ``X⁰``.
     shifts
         Shift that each point reports ``[b, n, p, 2]``, in units of the field.
     confidences
@@ -106,8 +107,16 @@ class PoseNetwork(nn.Module):
             Sets of views; the first of each is the reference.
         context
             How many views after the reference it gathers from, all by default. The rest learns from the reference
-            without being heard, as particles do that are placed one by one in a frame that stands.
+            without being heard, as particles do that are placed one by one in a frame that stands; only the
+            whitening of the tokens takes account of all.
+
+        Raises
+        ------
+        InputError
+            Where a set has no view beside its reference, or the views are not of the network's box.
         """
+        if views.images.shape[1] < 2:
+            raise InputError("a set of one view has no relative poses", remedy="Give two views or more")
         x = self.encode(views)
         hub, others = self._hub(x[:, 0]), x[:, 1:] + self.roles[1]
         t, rotary = x.shape[2], self._rotary
@@ -120,6 +129,13 @@ class PoseNetwork(nn.Module):
 
     def encode(self, views: Views) -> Float[Tensor, "b n t w"]:
         """Tokens of each view on its own (equation 7)."""
+        if views.images.shape[-2:] != (self.config.box, self.config.box):
+            raise InputError(
+                "the views do not fit the network",
+                expected=f"{self.config.box} × {self.config.box} px",
+                found=" × ".join(str(n) for n in views.images.shape[-2:]),
+                remedy="Cut standard views of the network's box",
+            )
         tokens = self.tokeniser(views)
         x = tokens.flatten(0, 1)
         for block in self.encoder:
@@ -157,7 +173,9 @@ class PoseNetwork(nn.Module):
         return torch.cat([hub, blank.expand(len(hub), -1, -1)], 1)
 
     def _predict(self, hub: Tensor, others: Tensor) -> Prediction:
-        return self._read(torch.cat([self.heads[0](hub)[:, None], self.heads[1](others)], 1))
+        read = self._read(torch.cat([self.heads[0](hub)[:, None], self.heads[1](others)], 1))
+        own = self.coordinates.expand_as(read.slices[:, :1])  # known, and so never trained
+        return replace(read, slices=torch.cat([own, read.slices[:, 1:]], 1))
 
     def _read(self, outputs: Tensor) -> Prediction:
         raw = outputs.float().unflatten(-1, (-1, 6)).flatten(2, 3)

@@ -5,7 +5,8 @@ polar Fourier transform are tokens that cross-attention can match directly. ``pa
 CryoFastAR.
 """
 
-from typing import Protocol
+from abc import ABC, abstractmethod
+from typing import final
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +19,7 @@ from vitreous.nn.rotary import Rotary, circular_rotary, planar_rotary
 from vitreous.typing import Float
 
 
-class Tokeniser(Protocol):
+class Tokeniser(nn.Module, ABC):
     """Cuts views into tokens and says where each token's predictions lie.
 
     Attributes
@@ -32,27 +33,27 @@ class Tokeniser(Protocol):
     coordinates: Tensor
     points: int
 
+    @abstractmethod
     def rotary(self, head_width: int) -> Rotary:
         """Return the positions of the tokens for self-attention within a view."""
-        ...
 
-    def __call__(self, views: Views) -> Tensor:
-        """Embed views as tokens ``[b, n, tokens, width]``."""
-        ...
+    @abstractmethod
+    def forward(self, views: Views) -> Float[Tensor, "b n tokens width"]:
+        """Embed views."""
 
-    def shifts(self, predicted: Tensor) -> Tensor:
-        """Turn predicted pairs ``[b, n, p, 2]`` into shifts in the image's frame."""
-        ...
+    @abstractmethod
+    def shifts(self, predicted: Float[Tensor, "b n p 2"]) -> Float[Tensor, "b n p 2"]:
+        """Turn predicted pairs into shifts in the image's frame."""
 
 
-class LineTokens(nn.Module):
+@final
+class LineTokens(Tokeniser):
     """Neighbouring rays of the polar Fourier transform, whitened shell by shell over the set.
 
     A set's power in excess of the noise weights each shell (as a Wiener filter would) and is told to every token,
     with the size of the CTF where it is known.
     """
 
-    coordinates: Tensor
     matrix: Tensor
     noise: Tensor
 
@@ -107,10 +108,9 @@ class LineTokens(nn.Module):
         return predicted[..., :1] * along + predicted[..., 1:] * across
 
 
-class PatchTokens(nn.Module):
+@final
+class PatchTokens(Tokeniser):
     """Square patches of pixels (the paper's ViT), the views scaled to unit variance over the set."""
-
-    coordinates: Tensor
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -125,7 +125,7 @@ class PatchTokens(nn.Module):
 
     def rotary(self, head_width: int) -> Rotary:
         """Return the patches' places in the grid."""
-        return planar_rotary(self.side, head_width)
+        return planar_rotary(self.side, head_width, device=self.coordinates.device)
 
     def forward(self, views: Views) -> Float[Tensor, "b n tokens width"]:
         """Embed views."""
@@ -140,7 +140,7 @@ class PatchTokens(nn.Module):
         return predicted
 
 
-def make_tokeniser(config: ModelConfig) -> "LineTokens | PatchTokens":
+def make_tokeniser(config: ModelConfig) -> Tokeniser:
     """Build the tokeniser that a config names."""
     return LineTokens(config) if config.tokens == "lines" else PatchTokens(config)
 
