@@ -37,7 +37,8 @@ def centre_shifts(images: Float[Tensor, "b n y x"], reach: float = 0.14) -> Floa
         centred = (transforms * shift_phases(-shifts, box)).flatten(-2)
         mean = centred.real.mean(1) @ member / member.sum(0)
         odd = centred.imag.square().mean(1) @ member / member.sum(0)
-        weight = (mean / odd.clamp_min(1e-6 * mean.square().amax(-1, keepdim=True))) @ member.T
+        least = 1e-6 * mean.square().amax(-1, keepdim=True)
+        weight = (mean / odd.clamp_min(least.clamp_min(1e-30))) @ member.T  # blank images have neither part
         match = irfft2_centred(transforms * weight.unflatten(-1, (box, -1))[:, None], box)
         shifts = _peak(match.masked_fill(outside, -torch.inf))
     return shifts
@@ -45,7 +46,7 @@ def centre_shifts(images: Float[Tensor, "b n y x"], reach: float = 0.14) -> Floa
 
 def shift_phases(shifts: Float[Tensor, "*b 2"], box: int) -> Complex[Tensor, "*b y half_x"]:
     """Factors ``exp(−2πi k·t)`` that move images by ``t`` (in units of the field)."""
-    kx, ky = (k.to(shifts.device) for k in half_plane_indices(box))
+    kx, ky = half_plane_indices(box, shifts.device)
     phase = -2 * torch.pi * (shifts[..., 0, None, None] * kx + shifts[..., 1, None, None] * ky)
     return torch.polar(torch.ones_like(phase), phase)
 

@@ -16,7 +16,7 @@ class Stage:
     """Length of the stage, in single views."""
 
     views: int = 8
-    """Views per set, the reference included."""
+    """Views per set, the reference included; on the way to it in steps of four."""
 
     snr: tuple[float, float] = (1.0, 100.0)
     """Range of the signal-to-noise ratio of a 128-px image."""
@@ -82,7 +82,8 @@ def _between(a: Stage, b: Stage, t: float) -> Stage:
         return (1 - t) * getattr(a, name) + t * getattr(b, name)
 
     low, high = (math.exp((1 - t) * math.log(x) + t * math.log(y)) for x, y in zip(a.snr, b.snr))
-    views = 4 * round(linear("views") / 4) if b.views != a.views else b.views
+    fewest, most = sorted((a.views, b.views))
+    views = min(max(4 * round(linear("views") / 4), fewest), most)
     shares: dict[str, Any] = {name: linear(name) for name in ("shift", "ctf", "corpus", "composite", "stacks", "rate")}
     return replace(b, views=views, snr=(low, high), **shares)
 

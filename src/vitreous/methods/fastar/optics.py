@@ -33,36 +33,77 @@ class OpticsRange:
     astigmatism: float = 0.03
     """Largest astigmatism over defocus."""
 
-    def draw(
-        self, b: int, n: int, field_A: Float[Tensor, " b"], box: int, generator: torch.Generator
-    ) -> Float[Tensor, "b n y half_x"]:
-        """Draw a microscope per set and a defocus per view; return the CTFs of the half plane.
-
-        The CTF is that of :mod:`vitreous.physics.ctf`, in float32, which is enough below 1/8 Å.
-        """
+    def draw(self, b: int, n: int, generator: torch.Generator) -> "DrawnOptics":
+        """Draw a microscope for each of ``b`` sets and a defocus for each of their ``n`` views."""
         device = generator.device
 
         def pick(values: tuple[float, ...]) -> Tensor:
             table = torch.tensor(values, device=device)
             return table[torch.randint(0, len(values), (b,), generator=generator, device=device)]
 
-        def uniform(*shape: int) -> Tensor:
-            return torch.rand(shape, generator=generator, device=device)
+        def uniform(low: float = 0.0, high: float = 1.0) -> Tensor:
+            return low + (high - low) * torch.rand(b, generator=generator, device=device)
 
-        wavelength = electron_wavelength_A(pick(self.voltages_kV))[:, None, None, None]
-        cs_A = 1e7 * pick(self.cs_mm)[:, None, None, None]
-        low, high = self.amplitude_contrast
-        phase = torch.asin(low + (high - low) * uniform(b, 1, 1, 1))
+        voltage_kV, cs_mm = pick(self.voltages_kV), pick(self.cs_mm)
+        amplitude_contrast = uniform(*self.amplitude_contrast)
         low, high = self.defocus_um
-        mean = 1e4 * low * (high / low) ** uniform(b, 1, 1, 1)
-        jitter = torch.randn(b, n, 1, 1, generator=generator, device=device)
-        defocus = mean * (1 + self.spread * jitter).clamp(0.3, 2.0)
-        kx, ky = (k.to(device) / field_A[:, None, None, None] for k in half_plane_indices(box))
-        axis = 2 * torch.pi * uniform(b, 1, 1, 1)
+        mean_A = 1e4 * low * (high / low) ** uniform()
+        jitter = torch.randn(b, n, generator=generator, device=device)
+        return DrawnOptics(
+            voltage_kV=voltage_kV,
+            cs_mm=cs_mm,
+            amplitude_contrast=amplitude_contrast,
+            defocus_A=mean_A[:, None] * (1 + self.spread * jitter).clamp(0.3, 2.0),
+            astigmatism_angle_deg=uniform(0.0, 180.0),
+            astigmatism=uniform(0.0, self.astigmatism),
+        )
+
+
+@dataclass(frozen=True)
+class DrawnOptics:
+    """Optics of sets of views.
+
+    Attributes
+    ----------
+    voltage_kV, cs_mm, amplitude_contrast
+        Of each set's microscope ``[b]``.
+    defocus_A
+        Mean of both axes, per view ``[b, n]``.
+    astigmatism_angle_deg
+        Direction of the axis of larger defocus, from x towards y ``[b]``.
+    astigmatism
+        Difference of the two defoci over their mean ``[b]``.
+    """
+
+    voltage_kV: Float[Tensor, " b"]
+    cs_mm: Float[Tensor, " b"]
+    amplitude_contrast: Float[Tensor, " b"]
+    defocus_A: Float[Tensor, "b n"]
+    astigmatism_angle_deg: Float[Tensor, " b"]
+    astigmatism: Float[Tensor, " b"]
+
+    def ctf(self, field_A: Float[Tensor, " b"], box: int) -> Float[Tensor, "b n y half_x"]:
+        """CTFs of :mod:`vitreous.physics.ctf` on the half plane, in float32, which is enough below 1/8 Å.
+
+        Parameters
+        ----------
+        field_A
+            Side of the views.
+        box
+            The same in pixels.
+        """
+        kx, ky = (k / _spread(field_A) for k in half_plane_indices(box, field_A.device))
         g2 = kx.square() + ky.square()
+        axis = 2 * torch.deg2rad(_spread(self.astigmatism_angle_deg))
         stretch = axis.cos() * (kx.square() - ky.square()) + axis.sin() * 2 * kx * ky
-        bent = defocus * (g2 + 0.5 * self.astigmatism * uniform(b, 1, 1, 1) * stretch)
-        return torch.sin(torch.pi * wavelength * (bent - 0.5 * wavelength.square() * g2.square() * cs_A) + phase)
+        bent = self.defocus_A[..., None, None] * (g2 + 0.5 * _spread(self.astigmatism) * stretch)
+        wavelength = _spread(electron_wavelength_A(self.voltage_kV))
+        spherical = 0.5e7 * wavelength.square() * _spread(self.cs_mm) * g2.square()
+        return torch.sin(torch.pi * wavelength * (bent - spherical) + torch.asin(_spread(self.amplitude_contrast)))
+
+
+def _spread(per_set: Tensor) -> Tensor:
+    return per_set[:, None, None, None]
 
 
 @lru_cache(maxsize=4)

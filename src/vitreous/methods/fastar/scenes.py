@@ -44,9 +44,12 @@ class SceneSource(Protocol):
 
 
 def normalised(points_A: Float[Tensor, "b k 3"], weights: Float[Tensor, "b k"]) -> Scenes:
-    """Centre structures on their mass and scale them to the field by their largest radius."""
+    """Centre structures on their mass and scale them to the field by their largest radius.
+
+    Points without weight fill up short structures; they go to the centre.
+    """
     centre = (weights[..., None] * points_A).sum(1) / weights.sum(1)[:, None]
-    centred = points_A - centre[:, None]
+    centred = torch.where(weights[..., None] > 0, points_A - centre[:, None], 0.0)
     diameter_A = 2 * centred.norm(dim=-1).amax(1)
     return Scenes(centred / (FIELD_PER_DIAMETER * diameter_A)[:, None, None], weights, diameter_A)
 
@@ -134,14 +137,18 @@ class CorpusScenes:
 
 
 _ARRAYS = ("points_A", "masses", "starts", "whole")
-_COPIES: dict[tuple[int, str], Tensor] = {}
+_COPIES: dict[tuple[int, str], tuple[Tensor, Tensor]] = {}
+"""Original and copy; the original is kept, because the identity of what is gone is given out again."""
 
 
 def _moved(tensor: Tensor, device: str) -> Tensor:
     """Copy to a device once; the corpus is too large to be copied at every step."""
     if tensor.device == torch.device(device):
         return tensor
-    return _COPIES.setdefault((id(tensor), device), tensor.to(device))
+    key = (id(tensor), device)
+    if key not in _COPIES:
+        _COPIES[key] = (tensor, tensor.to(device))
+    return _COPIES[key][1]
 
 
 def _assembled(points: Tensor, part: Tensor, generator: torch.Generator) -> Tensor:

@@ -81,10 +81,9 @@ def simulate_views(scenes: Scenes, config: ViewConfig, box: int, generator: torc
     signal[..., 0, 0] = 0
     signal = signal * _envelope(b, box, generator)
     signal = _with_neighbours(signal, config.neighbours, generator)
-    ctf = (
-        config.optics.draw(b, n, scenes.diameter_A * FIELD_PER_DIAMETER / scale, box, generator) if config.ctf else None
-    )
-    if ctf is not None:
+    ctf = None
+    if config.ctf:
+        ctf = config.optics.draw(b, n, generator).ctf(scenes.diameter_A * FIELD_PER_DIAMETER / scale, box)
         signal = signal * ctf
     images, treatment = _finished(signal, ctf, config, generator)
     size = images.new_ones(b, n, box // 2 - 1) if ctf is None else ring_means(ctf.abs(), box)
@@ -127,7 +126,7 @@ def _finished(
 def draw_rotations(b: int, n: int, preferred: float, generator: torch.Generator) -> Tensor:
     """Draw uniform rotations ``[b, n, 3, 3]``; a share of the sets prefers views along one random axis."""
     rotations = random_rotations(b * n, generator).unflatten(0, (b, n))
-    axis = F.normalize(_normal((b, 1, 3), generator), dim=-1) * torch.tensor([1.0, 1.0, 1.0]).to(rotations)
+    axis = F.normalize(_normal((b, 1, 3), generator), dim=-1)
     strength = 2.5 * _uniform((b, 1, 1), generator) * (_uniform((b, 1, 1), generator) < preferred)
     beam = F.normalize(F.normalize(_normal((b, n, 3), generator), dim=-1) + strength * axis, dim=-1)
     across = F.normalize(torch.linalg.cross(rotations[..., 0, :], beam), dim=-1)
@@ -137,7 +136,7 @@ def draw_rotations(b: int, n: int, preferred: float, generator: torch.Generator)
 
 def _envelope(b: int, box: int, generator: torch.Generator) -> Tensor:
     """Return random Gaussian fall-offs ``[b, 1, y, half_x]``: B-factors and the size of a point."""
-    kx, ky = (k.to(generator.device) for k in half_plane_indices(box))
+    kx, ky = half_plane_indices(box, generator.device)
     rate = 0.03 * _uniform((b, 1, 1, 1), generator)
     return torch.exp(-rate * (kx.square() + ky.square()) / 4)
 
@@ -147,7 +146,7 @@ def _with_neighbours(signal: Tensor, share: float, generator: torch.Generator) -
     if share == 0:
         return signal
     b, n, box = signal.shape[:3]
-    kx, ky = (k.to(generator.device) for k in half_plane_indices(box))
+    kx, ky = half_plane_indices(box, generator.device)
     angle = 2 * torch.pi * _uniform((b, n, 1, 1), generator)
     distance = 0.6 + 0.3 * _uniform((b, n, 1, 1), generator)
     phase = -2 * torch.pi * distance * (angle.cos() * kx + angle.sin() * ky)

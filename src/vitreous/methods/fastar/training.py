@@ -198,7 +198,7 @@ class Pretraining:
         seed = self._seed(step, chunk)
         generator = torch.Generator(device).manual_seed(seed)
         now, config, sets = self.moment(step), self.config, self.sets(step)
-        dice = torch.rand(2, generator=torch.Generator().manual_seed(seed)).tolist()
+        dice = torch.rand(2, generator=torch.Generator().manual_seed(seed ^ _OWN_STREAM)).tolist()
         if self.stacks is not None and dice[0] < now.stage.stacks:
             return self.stacks.draw(sets, now.stage.views, generator)
         view_config = now.view_config.with_ctf(dice[1] < now.stage.ctf)
@@ -214,6 +214,10 @@ class Pretraining:
         config = self.config.step
         ramp = min(1.0, (step + 1) / max(1, config.warm_up))
         return ramp * (1 + step / config.decay) ** -0.5 * self.moment(step).stage.rate
+
+
+_OWN_STREAM = 0x5DEECE66D
+"""Keeps what is drawn for a whole chunk apart from what is drawn within it, which starts from the same seed."""
 
 
 @lru_cache(maxsize=4)
