@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from vitreous.errors import ConfigError, InputError
-from vitreous.runs.checkpoint import Checkpointer, identity_of
+from vitreous.runs.checkpoint import Checkpointer, changed_options, identity_of, load_any
 from vitreous.runs.manifest import InputFile
 
 INPUT = InputFile("/data/a.star", 10, "2026-01-01T00:00:00+00:00", "abc", "whole file")
@@ -91,3 +91,16 @@ def test_foreign_safetensors_is_an_input_error(path):
     save_file({"a": torch.ones(1)}, path)
     with pytest.raises(InputError, match="not a checkpoint"):
         Checkpointer(path, {}).load()
+
+
+def test_changed_options_are_those_that_both_know():
+    other = CONFIG | {"search": {"symmetry": "C2"}, "new": 1, "output": "b", "common": {"threads": 4, "device": "cuda"}}
+    assert changed_options(CONFIG, other) == {"search.symmetry": ("C1", "C2")}
+    assert changed_options(CONFIG, other, ["search.symmetry"]) == {}
+
+
+def test_any_checkpoint_tells_its_identity(path):
+    assert load_any(path) is None
+    Checkpointer(path, {"network": "x"}).save({"a": torch.ones(1)}, {"step": 3})
+    tensors, values, identity = load_any(path)
+    assert (tensors["a"].item(), values, identity) == (1, {"step": 3}, {"network": "x"})

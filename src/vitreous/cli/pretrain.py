@@ -3,36 +3,56 @@
 import json
 import sys
 import time
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tyro.conf import OmitArgPrefixes, Suppress
 
 from vitreous.cli.context import RunContext
+from vitreous.cli.fine_tuning import Opened, StackOptions
+from vitreous.cli.legs import (
+    History,
+    Leg,
+    TrainingCurve,
+    differences,
+    export,
+    hardware_of,
+    processor_of,
+    refuse_other_command,
+    refuse_shards,
+    take_up,
+)
 from vitreous.cli.options import Common, Output
 from vitreous.compute.device import resolve_device
+from vitreous.compute.progress import SilentProgress
 from vitreous.compute.threads import set_threads
 from vitreous.errors import ConfigError
 from vitreous.methods.fastar.config import ModelConfig
 from vitreous.methods.fastar.curriculum import CURRICULUM, Stage
 from vitreous.methods.fastar.loss import LossConfig
 from vitreous.methods.fastar.simulator import ViewConfig
-from vitreous.methods.fastar.training import PretrainConfig, StepConfig
-from vitreous.runs.checkpoint import Checkpointer
+from vitreous.methods.fastar.training import PretrainConfig, Pretraining, StepConfig
 from vitreous.runs.manifest import Manifest, fingerprint
 from vitreous.runs.store import RunFolder, is_run_folder, refuse_unusable
-from vitreous.train.config import TrainConfig
+from vitreous.train.config import Hardware, TrainConfig
 
 if TYPE_CHECKING:
-    from vitreous.methods.fastar.training import Pretraining
+    from vitreous.simulate.corpus import Corpus
     from vitreous.train.task import Trained
+
+WEIGHTS = "weights.safetensors"
+ENDLESS = 10**9
+"""Number of steps of a run whose legs end by their minutes."""
 
 
 @dataclass(frozen=True)
 class Pretrain:
-    """Train the pose network of `vitreous abinitio --method fastar` on simulated views of known structures."""
+    """Train the pose network of `vitreous abinitio --method fastar` on simulated views of known structures.
+
+    With --resume the next leg goes on from the folder's checkpoint, however the last one ended.
+    """
 
     output: Output
     """Folder for the checkpoint, the training curve and the weights; with --resume, the one to go on in."""
@@ -41,93 +61,153 @@ class Pretrain:
     """Structures, a file of `vitreous corpus build`; random blobs alone when not given."""
 
     start: Path | None = None
-    """Folder of shards (see --shards) to begin from, of the same architecture."""
+    """Folder of shards (see --shards) to begin from, of the same network."""
 
     shards: Path | None = None
-    """Folder in which to leave the checkpoint as files of at most 15 MiB, to go on elsewhere."""
+    """Folder in which every leg leaves its state as files of at most 15 MiB, to go on elsewhere with --start."""
 
     devices: int = 1
-    """Processes that share every batch: one per GPU, or several on the CPU."""
+    """Processes that share every batch: one per GPU, or several on the CPU, which share --threads."""
 
     model: ModelConfig = field(default_factory=ModelConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     step: OmitArgPrefixes[StepConfig] = field(default_factory=StepConfig)
     views: ViewConfig = field(default_factory=ViewConfig)
+    real: OmitArgPrefixes[StackOptions] = field(default_factory=StackOptions)
     curriculum: Suppress[tuple[Stage, ...]] = CURRICULUM
     """What is simulated when; set it in a file for --config."""
 
     train: OmitArgPrefixes[TrainConfig] = field(
-        default_factory=lambda: TrainConfig(steps=10**9, ema_decay=0.999, checkpoint_minutes=3.0)
+        default_factory=lambda: TrainConfig(steps=ENDLESS, ema_decay=0.999, checkpoint_minutes=3.0)
     )
     common: OmitArgPrefixes[Common] = field(default_factory=Common)
 
     def run(self, context: RunContext) -> None:
-        """Read the corpus, train one leg, leave checkpoint, weights and scores."""
-        if self.train.minutes is None and self.train.steps >= 10**9:
-            raise ConfigError("the leg has no end", remedy="Give --minutes, or --steps in all")
-        device = resolve_device(self.common.device)
-        set_threads(self.common.threads)
-        folder, store = self._folder(context)
-        from vitreous.methods.fastar.corpus_scenes import training_scenes
-        from vitreous.methods.fastar.training import Pretraining
+        """Read the structures, train one leg, leave checkpoint, weights and scores."""
+        hardware = self._prepare(context)
         from vitreous.simulate.corpus import Corpus
-        from vitreous.train.config import Hardware
         from vitreous.train.loop import fit
         from vitreous.train.task import Callbacks
 
         corpus = None if self.corpus is None else Corpus.load(self.corpus)
-        config = PretrainConfig(self.model, self.loss, self.step, self.views, self.curriculum)
-        task = Pretraining(config, None if corpus is None else training_scenes(corpus), seed=self.train.seed)
-        hardware = Hardware(device.type, self.devices, self.common.precision)  # type: ignore[arg-type]
-        trained = fit(task, self.train, hardware, Callbacks(folder.log, store, context.progress()))
-        self._leave(context, folder, task, trained, corpus)
+        stacks = self.real.opened(self.train.seed, context)
+        with self._folder(context) as folder:
+            store, history = take_up(folder, self.start, self.model, self.step.batch_views)
+            task = self._task(corpus, stacks, history)
+            # bars of a terminal cannot be handed to other processes
+            progress = context.progress() if self.devices == 1 else SilentProgress()
+            trained = fit(task, self.train, hardware, Callbacks(TrainingCurve(folder.log, task), store, progress))
+            if trained.step == trained.first_step:
+                context.warn(f"nothing was left to do: --steps {self.train.steps}, and {trained.step} are done")
+            history = history.with_leg(self._leg(context, task, trained, processor_of(hardware)))
+            if self.shards is not None:
+                export(self.shards, store, history)
+            summary = {
+                "steps": trained.step,
+                "views": task.views_seen(trained.step),
+                "seconds": time.monotonic() - context.started,
+                "warnings": context.warnings,
+                "legs": list(history.legs),
+            }
+            if trained.stopped == "signal":
+                folder.write_summary({"verdict": "stopped", **summary})
+                context.say(f"stopped after step {trained.step}; --resume goes on")
+                raise KeyboardInterrupt
+            figures = self._leave(folder, trained, summary, (corpus, stacks))
+            if figures:
+                folder.log({"step": trained.step, **figures})
+            folder.write_summary({"verdict": "done", **summary, "figures": figures})
+            sys.stdout.write(json.dumps({"step": trained.step, **figures}) + "\n")
 
-    def _folder(self, context: RunContext) -> tuple[RunFolder, Checkpointer]:
-        inputs = [] if self.corpus is None else [fingerprint(self.corpus)]
-        going_on = self.common.resume and is_run_folder(self.output)
-        if not going_on:
+    def _prepare(self, context: RunContext) -> Hardware:
+        """Refuse what cannot work before anything is read, and set up the machine."""
+        if self.train.minutes is None and self.train.steps >= ENDLESS:
+            raise ConfigError("the leg has no end", remedy="Give --minutes, or --steps in all")
+        if self.step.chunks % self.devices:
+            raise ConfigError(
+                "--devices must divide --chunks",
+                expected=f"a divisor of {self.step.chunks}",
+                found=self.devices,
+                remedy="Change --devices or --chunks",
+            )
+        device = resolve_device(self.common.device)
+        accelerator: Literal["cpu", "cuda"] = "cuda" if device.type == "cuda" else "cpu"
+        hardware = Hardware(accelerator, self.devices, self.common.precision, device.index or 0)
+        set_threads(self.common.threads)
+        if not (self.common.resume and is_run_folder(self.output)):
             refuse_unusable(self.output, overwrite=self.common.overwrite)
-        manifest = Manifest(
-            context.name, context.command, context.config, seed=self.train.seed, inputs=tuple(inputs), notes=()
-        )
-        folder = (
-            RunFolder.resume(self.output)
-            if going_on
-            else RunFolder.create(self.output, manifest, overwrite=self.common.overwrite)
-        )
-        store = Checkpointer(folder.checkpoint, {"network": json.dumps(asdict(self.model))})
-        if self.start is not None and not folder.checkpoint.exists():
-            from vitreous.runs.shards import import_shards
+        else:
+            refuse_other_command(self.output, context.name)
+            if self.start is not None and RunFolder.resume(self.output).checkpoint.exists():
+                raise ConfigError(
+                    "--start is where a new run begins, and this one has a checkpoint",
+                    remedy="Leave --start out, or choose another -o",
+                    path=self.output,
+                )
+        if self.shards is not None:
+            refuse_shards(self.shards, self.model)
+        return hardware
 
-            store.save(*import_shards(self.start))
-        return folder, store
+    def _folder(self, context: RunContext) -> RunFolder:
+        """Open the folder of an earlier leg and say in what this one differs, or make a new one."""
+        read = [path for path in (self.corpus, *self.real.stacks) if path is not None]
+        inputs = tuple(fingerprint(path) for path in read)
+        now = Manifest(context.name, context.command, context.config, seed=self.train.seed, inputs=inputs)
+        if not (self.common.resume and is_run_folder(self.output)):
+            return RunFolder.create(self.output, now, overwrite=self.common.overwrite)
+        found = differences(Manifest.read(self.output), now)
+        if found:
+            context.warn(f"this leg differs from the manifest of {self.output} in {', '.join(found)}")
+        return RunFolder.resume(self.output)
+
+    def _task(self, corpus: "Corpus | None", stacks: Opened, history: History) -> Pretraining:
+        from vitreous.methods.fastar.corpus_scenes import training_scenes
+        from vitreous.methods.fastar.stack_views import PosedStacks
+
+        curriculum = self.real.curriculum_with(self.curriculum)
+        parts = tuple(part for part, _ in stacks.values())
+        return Pretraining(
+            PretrainConfig(self.model, self.loss, self.step, self.views, curriculum),
+            None if corpus is None else training_scenes(corpus),
+            PosedStacks(parts, self.model.box, self.views) if parts else None,
+            self.train.seed,
+            history.batch_sizes,
+        )
+
+    def _leg(self, context: RunContext, task: Pretraining, trained: "Trained", processor: str) -> Leg:
+        seconds = time.monotonic() - context.started
+        return Leg(
+            trained.first_step,
+            trained.step,
+            task.views_seen(trained.step) - task.views_seen(trained.first_step),
+            round(seconds, 1),
+            processor,
+            (datetime.now(UTC) - timedelta(seconds=seconds)).isoformat(timespec="seconds"),
+            trained.stopped,
+        )
 
     def _leave(
-        self, context: RunContext, folder: RunFolder, task: "Pretraining", trained: "Trained", corpus: Any
-    ) -> None:
-        from vitreous.evaluate.records import describe_machine
+        self, folder: RunFolder, trained: "Trained", summary: dict[str, Any], judged_by: "tuple[Corpus | None, Opened]"
+    ) -> dict[str, float]:
+        """Write the averaged weights, and return what they reach."""
         from vitreous.io.weights import save_weights
         from vitreous.methods.fastar.published import card_of, network_of, scores_of
-        from vitreous.runs.shards import ShardOptions, export_shards
+        from vitreous.methods.fastar.stack_views import score_stack
 
-        hardware = describe_machine()
-        processor = f"{self.devices * hardware['threads']} threads of {hardware['processor']}"
-        average = trained.averaged or trained.parameters
-        network = network_of(self.model, average)
+        corpus, stacks = judged_by
+        network = network_of(self.model, trained.averaged or trained.parameters)
         figures = scores_of(network, corpus)
+        for name, (_, part) in stacks.items():
+            scores = score_stack(network, part, self.train.seed) if len(part.poses) else {}
+            figures |= {f"{name} {measure}": round(value, 4) for measure, value in scores.items()}
         facts = {
             "steps": trained.step,
-            "views": trained.step * self.step.batch_views,
-            "training_data": "random blobs" if self.corpus is None else f"random blobs and {self.corpus.name}",
-            "hardware": hardware["gpu"] or processor,
+            "views": summary["views"],
+            "training_data": ", ".join(["random blobs", *([self.corpus.name] if self.corpus else []), *stacks]),
+            "hardware": hardware_of(summary["legs"]),
             "date": datetime.now(UTC).date().isoformat(),
             "figures": figures,
         }
-        save_weights(folder.path / "weights.safetensors", network.state_dict(), card_of(self.model, facts))
-        if self.shards is not None:
-            loaded = Checkpointer(folder.checkpoint, {"network": json.dumps(asdict(self.model))}).load()
-            if loaded is not None:
-                export_shards(self.shards, *loaded, ShardOptions())
-        folder.log({"step": trained.step, **figures})
-        folder.write_summary({"verdict": "done", "seconds": time.monotonic() - context.started, **facts})
-        sys.stdout.write(json.dumps({"step": trained.step, **figures}) + "\n")
+        card = card_of(self.model, facts)
+        save_weights(folder.path / WEIGHTS, network.state_dict(), card, max_bytes=sys.maxsize)
+        return figures

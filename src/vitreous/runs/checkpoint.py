@@ -56,13 +56,28 @@ class Checkpointer:
         """
         if not self.path.exists():
             return None
-        tensors, header = load_tensors(self.path)
-        try:
-            values, identity = json.loads(header["values"]), json.loads(header["identity"])
-        except (KeyError, json.JSONDecodeError) as error:
-            raise InputError("not a checkpoint", remedy="Start with --overwrite", path=self.path) from error
+        tensors, values, identity = _read(self.path)
         refuse_other_run(identity, self.identity, self.path)
         return tensors, values
+
+
+def load_any(path: Path) -> tuple[dict[str, Tensor], dict[str, Any], dict[str, Any]] | None:
+    """Return tensors, values and the identity of whatever run left a checkpoint, or None where there is none.
+
+    Raises
+    ------
+    InputError
+        Where the file is damaged or no checkpoint.
+    """
+    return _read(path) if path.exists() else None
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any], dict[str, Any]]:
+    tensors, header = load_tensors(path)
+    try:
+        return tensors, json.loads(header["values"]), json.loads(header["identity"])
+    except (KeyError, json.JSONDecodeError) as error:
+        raise InputError("not a checkpoint", remedy="Start with --overwrite", path=path) from error
 
 
 def refuse_other_run(saved: Mapping[str, Any], now: Mapping[str, Any], path: Path) -> None:
@@ -85,6 +100,20 @@ def identity_of(config: Mapping[str, Any], inputs: Iterable[InputFile]) -> dict[
     """
     found = {key: value for key, value in _flatten(config, "config") if key not in _PLACE_AND_SPEED}
     return found | {f"input {file.path}": file.sha256 for file in inputs}
+
+
+def changed_options(
+    earlier: Mapping[str, Any], now: Mapping[str, Any], free: Iterable[str] = ()
+) -> dict[str, tuple[Any, Any]]:
+    """Return the options that both runs know and that differ, ``{"step.batch_views": (64, 128)}``.
+
+    The output folder, the device, the number of threads and those of ``free`` are left out.
+    """
+    before, after = identity_of(earlier, ()), identity_of(now, ())
+    left_out = {f"config.{name}" for name in free}
+    shared = [name for name in after if name in before and name not in left_out]
+    differing = [name for name in shared if before[name] != after[name]]
+    return {name.removeprefix("config."): (before[name], after[name]) for name in differing}
 
 
 def _flatten(mapping: Mapping[str, Any], where: str) -> Iterable[tuple[str, Any]]:

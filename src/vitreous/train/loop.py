@@ -1,5 +1,6 @@
 """One training loop for every method, on Lightning Fabric: one device or several, any precision, exact resume."""
 
+import logging
 import math
 import time
 from collections.abc import Mapping
@@ -35,20 +36,24 @@ def fit(
         When the loss is no longer finite.
     """
     hardware = hardware or Hardware()
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it repeats the options that it is given
     fabric = Fabric(
         accelerator=hardware.accelerator,
         devices=hardware.which,
         precision=hardware.precision,
         strategy="ddp_spawn" if hardware.devices > 1 else "auto",
     )
-    train = partial(_train, task=task, config=config, callbacks=callbacks or Callbacks())
+    threads = max(1, torch.get_num_threads() // hardware.devices)
+    train = partial(_train, task=task, config=config, callbacks=callbacks or Callbacks(), threads=threads)
     parameters, averaged, *rest = fabric.launch(train)
     return Trained(load(parameters), None if averaged is None else load(averaged), *rest)
 
 
-def _train(fabric: Fabric, task: Task, config: TrainConfig, callbacks: Callbacks) -> tuple[Any, ...]:
+def _train(fabric: Fabric, task: Task, config: TrainConfig, callbacks: Callbacks, threads: int) -> tuple[Any, ...]:
     """Return the fields of :class:`Trained`, tensors as bytes: shared memory ends with the process that made it."""
     started = time.monotonic()
+    if fabric.world_size > 1:
+        torch.set_num_threads(threads)
     state = _start(fabric, task, config, callbacks)
     leg, saved = Leg(config, state.step, started), started
     batches = task.batches(state.step, Rank(fabric.global_rank, fabric.world_size))

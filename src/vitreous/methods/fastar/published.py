@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
+from vitreous.errors import ConfigError, InputError
 from vitreous.io.weights import WeightsCard, load_weights
 from vitreous.methods.fastar.config import ModelConfig
 from vitreous.methods.fastar.corpus_scenes import trial_scenes
@@ -37,7 +38,33 @@ def load_network(path: PathLike, expected_sha256: str | None = None) -> tuple[Po
         Where the file is damaged, of another version, or not a pose network.
     """
     weights = load_weights(path, expected_sha256=expected_sha256)
-    return network_of(ModelConfig(**weights.card.architecture), weights.tensors), weights.card
+    try:
+        return network_of(ModelConfig(**weights.card.architecture), weights.tensors), weights.card
+    except (TypeError, RuntimeError) as error:
+        raise InputError(
+            f"these weights, {weights.card.name} of {weights.card.date}, belong to no pose network that is known here",
+            remedy="Install the vitreous that they were made for, or a newer one",
+            path=path,
+        ) from error
+
+
+def refuse_other_network(described: Mapping[str, Any], config: ModelConfig, path: PathLike) -> None:
+    """Raise ConfigError that names the options in which a network differs from a described one.
+
+    Fields that the description lacks have their defaults.
+    """
+    there, here = asdict(ModelConfig()) | dict(described), asdict(config)
+    differing = [name for name in {**here, **there} if there.get(name) != here.get(name)]
+    if not differing:
+        return
+    flags = [f"--model.{name.replace('_', '-')} " for name in differing]
+    raise ConfigError(
+        "this state is that of another network",
+        expected=", ".join(f"{flag}{there.get(name)}" for flag, name in zip(flags, differing)),
+        found=", ".join(f"{flag}{here.get(name)}" for flag, name in zip(flags, differing)),
+        remedy="Give the options of the network that is to go on, or choose another -o for a new one",
+        path=path,
+    )
 
 
 def scores_of(network: PoseNetwork, corpus: Corpus | None, split: str = "validation") -> dict[str, float]:
