@@ -40,7 +40,7 @@ def test_the_spread_tells_the_error_of_single_frames(generator: torch.Generator)
 def test_shifts_are_averaged_by_confidence(generator: torch.Generator) -> None:
     _, given = placed(50, 3, 0.01, generator)
     fused = fuse(given)
-    weights = fused.weights[:, None] * given.confidences
+    weights = fused.weights[:, None] * (given.confidences - 1)
     expected = (weights[..., None] * given.shifts).sum(0) / weights.sum(0)[..., None]
     torch.testing.assert_close(fused.shifts, expected)
 

@@ -67,9 +67,7 @@ def test_pure_noise_is_not_called_solved(network, generator) -> None:
 
     n = 200
     ids = np.array([f"{i + 1}@a.mrcs" for i in range(n)])
-    particles = Particles(
-        ArraySource(torch.randn(n, 32, 32, generator=generator), 4.0), Optics.without_ctf(n), ids
-    )
+    particles = Particles(ArraySource(torch.randn(n, 32, 32, generator=generator), 4.0), Optics.without_ctf(n), ids)
     config = FastARConfig(diameter_A=80.0, frames=FrameConfig(candidates=4, references=2, passes=1))
     result = FastAR(network, config).run(particles)
     assert result.verdict == "failed"

@@ -24,9 +24,9 @@ class Fused:
     rotations, shifts
         One per particle, in the frame of the consensus.
     confidences
-        Geometric mean over the references used.
+        Mean over the references used.
     spread_deg
-        Median angle between a particle's single predictions and its consensus, over the references used ``[n]``.
+        Median angle between a particle's single predictions and its consensus, over all references ``[n]``.
     weights
         Of every reference ``[m]``: its agreement with the others, zero where it was left out.
     """
@@ -51,14 +51,14 @@ def fuse(placed: Placed) -> Fused:
         agreement = (1 - errors / _CHANCE_DEG).clamp(0, 1)
         used = agreement >= min(0.5, float(agreement.max()))
         weights = torch.where(used, agreement, 0.0)
-        shares = weights[:, None] * placed.confidences.clamp_min(1e-6)
+        shares = weights[:, None] * (placed.confidences - 1).clamp_min(1e-7)
         consensus = nearest_rotations((shares[..., None, None] * aligned).sum(0))
     shares = shares / shares.sum(0)
-    angles = torch.stack([rotation_angle_deg(a, consensus) for a in aligned[used]])
+    angles = torch.stack([rotation_angle_deg(a, consensus) for a in aligned])
     return Fused(
         rotations=consensus,
         shifts=(shares[..., None] * placed.shifts).sum(0),
-        confidences=placed.confidences[used].log().mean(0).exp(),
+        confidences=placed.confidences[used].mean(0),
         spread_deg=angles.median(0).values,
         weights=weights,
     )

@@ -16,8 +16,8 @@ from vitreous.typing import Float
 class LossConfig:
     """Weights of the loss."""
 
-    alpha: float = 0.1
-    """Reward of confidence, equation 11."""
+    alpha: float = 0.5
+    """Reward of confidence, equation 11: confidence rises above 1 where the squared error is expected below this."""
 
     shift: float = 20.0
     """Weight of squared shifts (in units of the field) against squared directions."""

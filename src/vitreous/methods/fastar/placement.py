@@ -62,7 +62,7 @@ class Placement:
             for reference in chosen.tolist():
                 with self._precision():
                     last = self.network(self._set(self._frame_views(reference, generator)))[-1]
-                scores.append(last.confidences[0, 1:].log().mean())
+                scores.append(_surplus(last.confidences[0, 1:]).log().mean())
                 progress.advance()
         return chosen[torch.stack(scores).argsort(descending=True).cpu()]
 
@@ -91,7 +91,7 @@ class Placement:
             tokens = self.network.encode(self._set(rows))[:, :kept]
             prediction = self.network.place_in(frame, tokens.expand(len(frame[0]), -1, -1, -1))
         relative, shifts = prediction.poses(self.network.coordinates)
-        return relative.mT, shifts, prediction.confidences.log().mean(-1).exp()
+        return relative.mT, shifts, 1 + _surplus(prediction.confidences).log().mean(-1).exp()
 
     def _frame_views(self, reference: int, generator: torch.Generator) -> Int[Tensor, " s"]:
         """Return the reference and other random particles."""
@@ -109,3 +109,8 @@ class Placement:
 
     def _precision(self) -> AbstractContextManager[object]:
         return fastest_autocast(self.device)
+
+
+def _surplus(confidences: Tensor) -> Tensor:
+    """Return what a confidence has above 1; its logarithm ranks views even where none is trusted."""
+    return (confidences - 1).clamp_min(1e-7)
