@@ -77,10 +77,9 @@ def simulate_views(scenes: Scenes, config: ViewConfig, box: int, generator: torc
     shifts = config.shift * (2 * _uniform((b, n, 2), generator) - 1)
     scale = _log_uniform(b, config.size, generator)
     beads = scenes.beads * scale[:, None, None]
-    signal = project_beads(beads, scenes.weights, rotations, shifts, box)
-    signal[..., 0, 0] = 0
-    signal = signal * _envelope(b, box, generator)
+    signal = project_beads(beads, scenes.weights, rotations, shifts, box) * _envelope(b, box, generator)
     signal = _with_neighbours(signal, config.neighbours, generator)
+    signal[..., 0, 0] = 0
     ctf = None
     if config.ctf:
         ctf = config.optics.draw(b, n, generator).ctf(scenes.diameter_A * FIELD_PER_DIAMETER / scale, box)
@@ -142,16 +141,19 @@ def _envelope(b: int, box: int, generator: torch.Generator) -> Tensor:
 
 
 def _with_neighbours(signal: Tensor, share: float, generator: torch.Generator) -> Tensor:
-    """Add the next view's particle at the edge of some views."""
+    """Add the next view's particle, centred outside, to some views: what of it reaches in."""
     if share == 0:
         return signal
     b, n, box = signal.shape[:3]
-    kx, ky = half_plane_indices(box, generator.device)
-    angle = 2 * torch.pi * _uniform((b, n, 1, 1), generator)
-    distance = 0.6 + 0.3 * _uniform((b, n, 1, 1), generator)
-    phase = -2 * torch.pi * distance * (angle.cos() * kx + angle.sin() * ky)
-    near = (_uniform((b, n, 1, 1), generator) < share).to(phase)
-    return signal + signal.roll(1, 1) * torch.polar(near, phase)
+    angle = 2 * torch.pi * _uniform((b, n, 1), generator)
+    distance = 0.6 + 0.3 * _uniform((b, n, 1), generator)
+    place = distance * torch.cat([angle.cos(), angle.sin()], -1)
+    near = _uniform((b, n, 1, 1), generator) < share
+    moved = irfft2_centred(signal.roll(1, 1) * shift_phases(place, box), box)
+    # Shifts are periodic: what leaves the field on one side comes back on the other, and is cut off.
+    axis = (torch.arange(box, device=signal.device) - box // 2) / box
+    reached = (axis - place[..., None]).abs() <= 0.5
+    return signal + rfft2_centred(moved * (reached[..., 1, :, None] & reached[..., 0, None, :] & near))
 
 
 def _uniform(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
