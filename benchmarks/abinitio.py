@@ -4,6 +4,7 @@
     python -m benchmarks.abinitio ribosome --recipe ribosome-64 --structure 4v5a.cif.gz --stack-maker make_stack.py
     python -m benchmarks.abinitio mine --map map.mrc --stack-maker make_stack.py --n 3000 --snr 0.1 --shift 2
     python -m benchmarks.abinitio mine --stack FOLDER [--truth-map map.mrc]
+    python -m benchmarks.abinitio mine --stack FOLDER --options "" "--method fastar" "--method fastar --network-only"
 
 FOLDER holds ``particles.star`` and ``truth.star``. A stack maker is called as ``MAKER MAP OUT --n N --snr SNR --shift
 PX --seed SEED`` and leaves such a folder; with it, another program's projector makes the images. A scorer is called as
@@ -16,6 +17,7 @@ import json
 import sys
 import tempfile
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -102,14 +104,15 @@ def run_seeds(given: argparse.Namespace, work: Path, results: ResultFile) -> Non
     stack = prepare_stack(given, work)
     particles = open_particles(stack.folder / "particles.star", contrast="bright")
     known = {"stack": stack.origin, "n": len(particles), "box": particles.box, "threads": given.threads}
-    for seed in given.seeds:
+    for seed, options in product(given.seeds, given.options):
         run = work / f"seed-{seed}"
-        words = ("abinitio", stack.folder / "particles.star", "-o", run, "--seed", str(seed))
+        words = ("abinitio", stack.folder / "particles.star", "-o", run, "--seed", str(seed), *options.split())
         done = run_measured([*VITREOUS, *words, "--threads", str(given.threads), "--overwrite", "--quiet"])
         verdict = json.loads((run / "summary.json").read_text())["verdict"]
         figures = score(given, stack, run)
-        results.add(f"abinitio-{given.name}", done, {**known, "seed": seed, "verdict": verdict}, figures)
-        print(f"seed {seed}: {verdict}, {figures['median_deg']:.2f}°, {done.wall_seconds:.0f} s", flush=True)
+        chosen = {"options": options} if options else {}
+        results.add(f"abinitio-{given.name}", done, {**known, **chosen, "seed": seed, "verdict": verdict}, figures)
+        print(f"seed {seed} {options}: {verdict}, {figures['median_deg']:.2f}°, {done.wall_seconds:.0f} s", flush=True)
 
 
 def parse() -> argparse.Namespace:
@@ -125,6 +128,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--scorer", type=Path, help="Python script that scores a run independently")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--options", nargs="+", default=[""], help="further options of abinitio, one run for each")
     parser.add_argument("--n", type=int, default=3000, help="particles of --map")
     parser.add_argument("--snr", type=float, default=0.1, help="of --map")
     parser.add_argument("--shift", type=float, default=2.0, help="largest shift in px, of --map")

@@ -150,10 +150,14 @@ def abinitio_table(records: Records) -> str:
         "scorer_fsc05_A": "Å at FSC 0.5, independent",
     }
     known = [name for name in columns if any(name in record.quality for record in records)]
-    header = ["images by", "images", "box px", "threads", "seed", "verdict", *(columns[name] for name in known)]
+    several = any("options" in record.settings for record in records)
+    header = ["images by", "images", "box px", "threads", *(["options"] if several else []), "seed", "verdict"]
+    header += [columns[name] for name in known]
     rows = [
         [
-            *_settings(record, "stack", "n", "box", "threads", "seed", "verdict"),
+            *_settings(record, "stack", "n", "box", "threads"),
+            *([record.settings.get("options", "–")] if several else []),
+            *_settings(record, "seed", "verdict"),
             *(f"{record.quality[name]:.3g}" if name in record.quality else "–" for name in known),
             f"{record.wall_seconds:.0f}",
             f"{record.peak_memory_MB:.0f}",
