@@ -59,6 +59,13 @@ class Linear(Line):
         return torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.99)
 
 
+class Wide(Line):
+    """A model that is larger than what a pipe between processes holds."""
+
+    def module(self):
+        return nn.Sequential(nn.Linear(1, 20_000), nn.Tanh(), nn.Linear(20_000, 1))
+
+
 class Diverging(Line):
     def training_step(self, module, batch):
         return {"loss": module(batch[0]).mean() * math.nan}
@@ -276,9 +283,10 @@ def test_gpus_are_named_from_the_first():
 
 @pytest.mark.slow
 def test_two_processes_learn_what_one_learns():
-    config = TrainConfig(steps=5, log_every=5)
-    one = fit(Line(), config)
-    two = fit(Line(), config, Hardware(devices=2))
+    config = TrainConfig(steps=5, log_every=5, ema_decay=0.9)
+    one = fit(Wide(rate=1e-3), config)
+    two = fit(Wide(rate=1e-3), config, Hardware(devices=2))
     assert two.step == 5
+    assert two.averaged.keys() == one.averaged.keys()
     for name, value in one.parameters.items():
         torch.testing.assert_close(two.parameters[name], value, atol=1e-5, rtol=1e-4)

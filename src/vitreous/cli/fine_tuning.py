@@ -4,7 +4,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vitreous.cli.context import RunContext
-from vitreous.errors import ConfigError
+from vitreous.data import Particles
+from vitreous.errors import ConfigError, InputError
 from vitreous.methods.fastar.curriculum import Stage
 from vitreous.methods.fastar.stack_views import PosedStack
 
@@ -43,29 +44,39 @@ class StackOptions:
             if not 0 <= value < 1:
                 raise ConfigError(f"{flag} must be a share below 1", found=value, remedy=f"Change {flag}")
 
-    def opened(self, seed: int, context: RunContext) -> Opened:
+    def opened(self, views: int, seed: int, context: RunContext) -> Opened:
         """Open the stacks and split them.
+
+        Parameters
+        ----------
+        views
+            Most views in a set, which a stack must have.
+        seed
+            Of the split.
+        context
+            Where to say what was found.
 
         Raises
         ------
         InputError
-            Where a file cannot be read or has no poses.
+            Where a file cannot be read, has no poses or too few particles.
         """
-        from vitreous.io import open_particles
-        from vitreous.reconstruct.diameter import estimate_diameter_A
-
-        found = {}
+        found: Opened = {}
         for number, path in enumerate(self.stacks):
-            particles = open_particles(path)
-            for note in particles.notes:
-                context.warn(f"{path}: {note}")
+            particles = _with_poses(path, context)
             given = self.stack_diameters_A[number : number + 1]
-            diameter_A, is_seen = (given[0], True) if given else estimate_diameter_A(particles)
-            if not is_seen:
-                context.warn(f"{path}: the images show no clear edge; a diameter of {diameter_A:.0f} Å was assumed")
-            context.say(f"{path}: {len(particles)} particles, diameter {diameter_A:.0f} Å")
-            name = path.stem if path.stem not in found else str(path)
-            found[name] = PosedStack.of(particles, diameter_A).split(self.held_out, seed)
+            diameter_A = given[0] if given else _estimate_diameter_A(particles, path, context)
+            parts = PosedStack.of(particles, diameter_A).split(self.held_out, seed)
+            if len(parts[0].poses) < views:
+                raise InputError(
+                    "too few particles to train on",
+                    expected=f"at least {views}, as many as a set has views",
+                    found=len(parts[0].poses),
+                    remedy="Leave the stack out, or lower --held-out",
+                    path=path,
+                )
+            short = "/".join(path.parts[-2:])
+            found[short if short not in found else str(path)] = parts
         return found
 
     def curriculum_with(self, curriculum: tuple[Stage, ...]) -> tuple[Stage, ...]:
@@ -73,3 +84,28 @@ class StackOptions:
         if not self.stacks or any(stage.stacks > 0 for stage in curriculum):
             return curriculum
         return tuple(replace(stage, stacks=self.stack_share) for stage in curriculum)
+
+
+def _with_poses(path: Path, context: RunContext) -> Particles:
+    from vitreous.io import open_particles
+
+    particles = open_particles(path)
+    if particles.poses is None:
+        raise InputError("the particles have no poses", remedy="Give a stack whose poses were refined", path=path)
+    for note in particles.notes:
+        context.warn(f"{path}: {note}")
+    return particles
+
+
+def _estimate_diameter_A(particles: Particles, path: Path, context: RunContext) -> float:
+    from vitreous.reconstruct.diameter import estimate_diameter_A
+
+    diameter_A, is_seen = estimate_diameter_A(particles)
+    if is_seen:
+        context.say(f"{path}: particle diameter {diameter_A:.0f} Å")
+    else:
+        context.warn(
+            f"{path}: the images show no clear edge of the particle; a diameter of {diameter_A:.0f} Å was assumed: "
+            "give --stack-diameters"
+        )
+    return diameter_A

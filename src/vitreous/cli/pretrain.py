@@ -90,7 +90,7 @@ class Pretrain:
         from vitreous.train.task import Callbacks
 
         corpus = None if self.corpus is None else Corpus.load(self.corpus)
-        stacks = self.real.opened(self.train.seed, context)
+        stacks = self.real.opened(max(stage.views for stage in self.curriculum), self.train.seed, context)
         with self._folder(context) as folder:
             store, history = take_up(folder, self.start, self.model, self.step.batch_views)
             task = self._task(corpus, stacks, history)

@@ -2,10 +2,11 @@
 
 import logging
 import math
+import tempfile
 import time
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from pathlib import Path
 
 import torch
 from lightning_fabric import Fabric
@@ -44,13 +45,23 @@ def fit(
         strategy="ddp_spawn" if hardware.devices > 1 else "auto",
     )
     threads = max(1, torch.get_num_threads() // hardware.devices)
-    train = partial(_train, task=task, config=config, callbacks=callbacks or Callbacks(), threads=threads)
-    parameters, averaged, *rest = fabric.launch(train)
-    return Trained(load(parameters), None if averaged is None else load(averaged), *rest)
+    with tempfile.TemporaryDirectory(prefix="vitreous-") as folder:
+        train = partial(_train, task=task, config=config, callbacks=callbacks or Callbacks())
+        rest = fabric.launch(train, threads, Path(folder))
+        parameters, average = (Path(folder) / name for name in (_PARAMETERS, _AVERAGE))
+        return Trained(_read(parameters), _read(average) if average.exists() else None, *rest)
 
 
-def _train(fabric: Fabric, task: Task, config: TrainConfig, callbacks: Callbacks, threads: int) -> tuple[Any, ...]:
-    """Return the fields of :class:`Trained`, tensors as bytes: shared memory ends with the process that made it."""
+_PARAMETERS, _AVERAGE = "parameters", "average"
+
+
+def _train(
+    fabric: Fabric, threads: int, folder: Path, *, task: Task, config: TrainConfig, callbacks: Callbacks
+) -> tuple[int, str, int]:
+    """Return the last fields of :class:`Trained` and leave the tensors in files.
+
+    What a process returns must fit into a pipe, and shared memory ends with the process that made it.
+    """
     started = time.monotonic()
     if fabric.world_size > 1:
         torch.set_num_threads(threads)
@@ -73,12 +84,19 @@ def _train(fabric: Fabric, task: Task, config: TrainConfig, callbacks: Callbacks
             if is_save_due:
                 _save(fabric, state, callbacks)
                 saved = now
-    average = None if state.average is None else _as_bytes(state.average)
-    return _as_bytes(state.module.state_dict()), average, state.step, stopped, leg.first_step
+    if fabric.is_global_zero:
+        _write(folder / _PARAMETERS, state.module.state_dict())
+        if state.average is not None:
+            _write(folder / _AVERAGE, state.average)
+    return state.step, stopped, leg.first_step
 
 
-def _as_bytes(tensors: Mapping[str, Tensor]) -> bytes:
-    return save({name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()})
+def _write(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    path.write_bytes(save({name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}))
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    return load(path.read_bytes())
 
 
 def _start(fabric: Fabric, task: Task, config: TrainConfig, callbacks: Callbacks) -> TrainState:

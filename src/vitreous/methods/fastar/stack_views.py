@@ -15,7 +15,7 @@ from vitreous.methods.fastar.trial import score_sets
 from vitreous.methods.fastar.views import CTF_FLIPPED, CTF_MULTIPLIED, CTF_UNKNOWN, Truth, Views
 from vitreous.typing import Float, Int
 
-_TRIAL_VIEWS, _TRIAL_SETS = 32, 32
+_TRIAL_VIEWS = 32
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ def _some(stack: PosedStack, views: int, dice: torch.Generator) -> Int[Tensor, "
 
 
 @torch.no_grad()
-def score_stack(network: PoseNetwork, stack: PosedStack, seed: int = 0) -> dict[str, float]:
+def score_stack(network: PoseNetwork, stack: PosedStack, seed: int = 0, sets: int = 32) -> dict[str, float]:
     """Return median errors of poses in random sets, centred by correlation and with the better hand of each set.
 
     ``fnorm_median`` and ``median_deg`` are those of rotations relative to the set's first view, ``shift_A`` is a mean.
@@ -176,7 +176,7 @@ def score_stack(network: PoseNetwork, stack: PosedStack, seed: int = 0) -> dict[
     dice = torch.Generator().manual_seed(seed)
     field_A, views = field_of(stack.diameter_A), min(_TRIAL_VIEWS, len(stack.poses))
     errors, shifts = [], []
-    for _ in range(_TRIAL_SETS):
+    for _ in range(sets):
         cut = Cut(_some(stack, views, dice), field_A, best_treatment(stack.particles))
         found = score_sets(network, *cut_set(stack, cut, network.config.box))
         errors.append(found[0])

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -77,6 +77,7 @@ class PretrainConfig:
     curriculum: tuple[Stage, ...] = CURRICULUM
 
 
+@runtime_checkable
 class StackViews(Protocol):
     """Sets of views with poses cut from particle stacks."""
 
@@ -85,6 +86,7 @@ class StackViews(Protocol):
         ...
 
 
+@runtime_checkable
 class _Rank(Protocol):
     @property
     def number(self) -> int: ...
@@ -148,7 +150,8 @@ class Pretraining:
 
     def scheduler(self, optimizer: Optimizer) -> LambdaLR:
         """Make the schedule: warm-up, inverse square root, times the curriculum's relative rate."""
-        return LambdaLR(optimizer, self._rate)
+        # a plain function: of a method, the scheduler's state would hold attributes
+        return LambdaLR(optimizer, lambda step: self._rate(step))
 
     def batches(self, first_step: int, rank: _Rank) -> Iterator[list[tuple[int, int]]]:
         """Yield the step with the number of each chunk that this process simulates.
