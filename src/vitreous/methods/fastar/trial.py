@@ -93,8 +93,8 @@ def run_trial(network: PoseNetwork, scenes: Scenes, trial: Trial, base: ViewConf
     )
 
 
-def score_sets(network: PoseNetwork, views: Views, truth: Truth) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return F-norms ``[b, n − 1]``, shift errors ``[b, n]`` (of the field) and mean confidences ``[b, n]``."""
+def score_sets(network: PoseNetwork, views: Views, truth: Truth) -> tuple[Tensor, Tensor, Tensor]:
+    """Return F-norms, shift errors (of the field) and mean confidences ``[b, n − 1]``, without the references."""
     with torch.autocast(views.images.device.type, torch.bfloat16):
         last = network(views)[-1]
     rotations, shifts = last.poses(network.coordinates)
@@ -102,6 +102,6 @@ def score_sets(network: PoseNetwork, views: Views, truth: Truth) -> tuple[torch.
     better = (first.mean(1) <= second.mean(1))[:, None]
     return (
         torch.where(better, first, second),
-        (shifts - truth.shifts).norm(dim=-1),
-        last.confidences.mean(-1),
+        (shifts - truth.shifts).norm(dim=-1)[:, 1:],
+        last.confidences[:, 1:].mean(-1),
     )

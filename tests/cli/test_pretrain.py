@@ -1,0 +1,144 @@
+"""``vitreous pretrain`` as a whole, on a network of a few thousand parameters."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from vitreous.cli.main import main
+from vitreous.io.tensors import load_tensors
+from vitreous.methods.fastar.published import load_network
+
+SMALL = [
+    *("--model.width", "16", "--model.heads", "1", "--model.encoder-depth", "1", "--model.decoder-depth", "1"),
+    *("--batch-views", "8", "--chunks", "2", "--views.beads", "30", "--log-every", "1", "--checkpoint-minutes", "1e-9"),
+    *("--threads", "1", "--device", "cpu", "--quiet"),
+]
+
+
+def pretrain(folder: Path, *words: str) -> int:
+    return main(["pretrain", "-o", str(folder), *SMALL, *words])
+
+
+def curve(folder: Path) -> dict[int, tuple[float, ...]]:
+    """The last word on every step: a step that was done twice has two lines."""
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return {line["step"]: (line["loss"], line["slice"], line["shift"], line["learning_rate"]) for line in lines}
+
+
+def parameters(folder: Path) -> dict[str, torch.Tensor]:
+    tensors, _ = load_tensors(folder / "checkpoint.safetensors")
+    return tensors
+
+
+def assert_same_state(first: Path, second: Path) -> None:
+    a, b = parameters(first), parameters(second)
+    assert a.keys() == b.keys()
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("pretrain") / "whole"
+    assert pretrain(folder, "--steps", "6") == 0
+    return folder
+
+
+def test_leg_leaves_weights_that_say_what_they_are(whole: Path) -> None:
+    network, card = load_network(whole / "weights.safetensors")
+    assert (card.steps, card.images) == (6, 48)
+    assert card.training_data == "random blobs"
+    assert (network.config.width, network.config.decoder_depth) == (16, 1)
+    average = {n.removeprefix("average.network."): v for n, v in parameters(whole).items() if n.startswith("average.")}
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, average[name].half().float()), name
+
+
+def test_folder_tells_curve_and_options(whole: Path) -> None:
+    assert list(curve(whole)) == [1, 2, 3, 4, 5, 6]
+    summary = json.loads((whole / "summary.json").read_text())
+    assert (summary["verdict"], summary["steps"], summary["views"]) == ("done", 6, 48)
+    config = yaml.safe_load((whole / "manifest.yaml").read_text())["config"]
+    assert config["model"]["width"] == 16
+    assert [stage["views_seen"] for stage in config["curriculum"]][:2] == [150_000, 600_000]
+
+
+def test_two_legs_are_one(whole: Path, tmp_path: Path) -> None:
+    assert pretrain(tmp_path / "run", "--steps", "2") == 0
+    assert pretrain(tmp_path / "run", "--steps", "6", "--resume") == 0
+    assert curve(tmp_path / "run") == curve(whole)
+    assert_same_state(tmp_path / "run", whole)
+
+
+def test_leg_goes_on_elsewhere_from_shards(whole: Path, tmp_path: Path) -> None:
+    assert pretrain(tmp_path / "here", "--steps", "3", "--shards", str(tmp_path / "shards")) == 0
+    assert pretrain(tmp_path / "there", "--steps", "6", "--start", str(tmp_path / "shards")) == 0
+    assert list(curve(tmp_path / "there")) == [4, 5, 6]
+    for step, found in curve(tmp_path / "there").items():
+        assert found == pytest.approx(curve(whole)[step], rel=0.05)  # moments are kept in a byte
+
+
+def test_curriculum_comes_from_a_config_file(tmp_path: Path) -> None:
+    config = tmp_path / "c.yaml"
+    stages = [{"views_seen": 1000, "views": 4, "snr": [2.0, 2.0], "shift": 0.0}]
+    config.write_text(yaml.safe_dump({"curriculum": stages}))
+    assert pretrain(tmp_path / "run", "--steps", "1", "--config", str(config)) == 0
+    line = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[0])
+    assert line["snr"] == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ((), "--minutes"),
+        (("--steps", "1", "--devices", "3"), "--devices"),
+        (("--steps", "1", "--model.width", "18"), "--model.width"),
+        (("--steps", "1", "--corpus", "nowhere.npz"), "nowhere.npz"),
+    ],
+)
+def test_what_cannot_work_is_said_before_anything_is_written(words, told: str, tmp_path: Path, capsys) -> None:
+    assert pretrain(tmp_path / "run", *words) == 2
+    assert told in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_other_network_in_the_folder_is_refused(whole: Path, capsys) -> None:
+    before = (whole / "checkpoint.safetensors").read_bytes()
+    assert pretrain(whole, "--steps", "8", "--resume", "--model.decoder-depth", "2") == 2
+    assert "--model.decoder-depth" in capsys.readouterr().err
+    assert pretrain(whole, "--steps", "8") == 2
+    assert "--resume" in capsys.readouterr().err
+    assert (whole / "checkpoint.safetensors").read_bytes() == before
+
+
+@pytest.mark.slow
+def test_run_killed_at_any_moment_resumes_with_the_same_curve(tmp_path: Path) -> None:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    words = [sys.executable, "-m", "vitreous", "pretrain", "-o", str(tmp_path / "run"), *SMALL, "--steps", "40"]
+    process = subprocess.Popen(words, env=environment)
+    metrics, deadline = tmp_path / "run" / "metrics.jsonl", time.monotonic() + 60
+    while not metrics.exists() or len(metrics.read_text().splitlines()) < 7:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    done = len(metrics.read_text().splitlines())
+    assert 7 <= done < 40
+    subprocess.run([*words, "--resume"], env=environment, check=True)
+    assert pretrain(tmp_path / "whole", "--steps", "40") == 0
+    assert curve(tmp_path / "run") == curve(tmp_path / "whole")
+    assert_same_state(tmp_path / "run", tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_two_processes_train_what_one_does(whole: Path, tmp_path: Path) -> None:
+    assert pretrain(tmp_path / "two", "--steps", "6", "--devices", "2") == 0
+    for step, found in curve(tmp_path / "two").items():
+        assert found[:2] == pytest.approx(curve(whole)[step][:2], rel=1e-2)  # root mean squares do not add up
