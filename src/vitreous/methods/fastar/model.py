@@ -5,6 +5,7 @@ cross-attention and gives back to each, so that cost and memory are linear in th
 """
 
 from dataclasses import dataclass, replace
+from typing import final
 
 import torch
 from torch import Tensor, nn
@@ -50,8 +51,8 @@ class Prediction:
         return weighted_kabsch(self.slices, sources, self.confidences), mean_shift(padded, self.confidences)
 
 
-class _Integrate(nn.Module):
-    """The reference refines itself, then gathers from all other views."""
+class _Layer(nn.Module):
+    """Views refine themselves by self-attention, then gather by cross-attention."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -59,12 +60,18 @@ class _Integrate(nn.Module):
         self.alone = SelfBlock(width, heads, feed_forward=not config.slim)
         self.together = CrossBlock(width, heads)
 
+
+@final
+class _Integrate(_Layer):
+    """The reference refines itself, then gathers from all other views."""
+
     def forward(self, hub: Tensor, others: Tensor, rotary: Rotary | None) -> Tensor:
         """Update ``hub [b, t, w]`` from ``others [b, n, t, w]``; with no rotary, positions are in the features."""
         return self.together(self.alone(hub, rotary), others.flatten(1, 2))
 
 
-class _Update(_Integrate):
+@final
+class _Update(_Layer):
     """Every other view refines itself, then gathers from the reference."""
 
     def forward(self, hub: Tensor, others: Tensor, rotary: Rotary | None) -> Tensor:

@@ -1,7 +1,7 @@
 """Pre-training of the pose network as a task for the training loop."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any, Protocol, runtime_checkable
@@ -204,7 +204,7 @@ class Pretraining:
         dice = torch.rand(2, generator=torch.Generator().manual_seed(seed ^ _OWN_STREAM)).tolist()
         if self.stacks is not None and dice[0] < now.stage.stacks:
             return self.stacks.draw(sets, now.stage.views, generator)
-        view_config = now.view_config.with_ctf(dice[1] < now.stage.ctf)
+        view_config = replace(now.view_config, ctf=dice[1] < now.stage.ctf)
         scenes = self._source(now.stage, device).draw(sets, view_config.beads, generator)
         return simulate_views(scenes, view_config, config.model.box, generator)
 

@@ -36,9 +36,6 @@ class Views:
         """Move to a device."""
         return Views(*(getattr(self, field.name).to(device) for field in fields(self)))
 
-    def __getitem__(self, sets: slice) -> "Views":
-        return Views(self.images[sets], self.ctf_size[sets], self.treatment[sets])
-
 
 @dataclass(frozen=True)
 class Truth:
