@@ -46,6 +46,6 @@ def test_shifts_are_averaged_by_confidence(generator: torch.Generator) -> None:
 
 
 def test_one_frame_is_its_own_consensus(generator: torch.Generator) -> None:
-    truth, given = placed(60, 2, 0.1, generator)
+    _, given = placed(60, 2, 0.1, generator)
     alone = fuse(Placed(given.rotations[:1], given.shifts[:1], given.confidences[:1]))
     torch.testing.assert_close(alone.rotations, given.rotations[0], atol=1e-5, rtol=0)

@@ -84,7 +84,7 @@ def test_verdict_needs_agreement_of_halves_and_of_references(shell, spread, verd
 
 
 def test_impossible_settings_name_their_flag() -> None:
-    with pytest.raises(ConfigError, match="--network.passes"):
+    with pytest.raises(ConfigError, match=r"--network\.passes"):
         FrameConfig(passes=0)
-    with pytest.raises(ConfigError, match="--network.references"):
+    with pytest.raises(ConfigError, match=r"--network\.references"):
         FrameConfig(candidates=3, references=4)

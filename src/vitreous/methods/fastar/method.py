@@ -169,7 +169,7 @@ class _FastARRun:
 
     def _cut(self, rows: Tensor, centres_A: Tensor, *, masked: bool) -> tuple[Tensor, Tensor]:
         box, field_A = self.network.config.box, field_of(self.diameter_A)
-        return standard_views(self.particles, rows, field_A, centres_A, self.treatment, box, masked=masked)
+        return standard_views(self.particles, rows, field_A, centres_A, self.treatment, box=box, masked=masked)
 
     def _gather(self, halves: list[_Half], name: str) -> Tensor:
         values = torch.zeros(len(self.particles))

@@ -27,8 +27,8 @@ def standard_views(
     field_A: float,
     centres_A: Float[Tensor, "n 2"],
     treatment: int,
-    box: int = 32,
     *,
+    box: int = 32,
     masked: bool = True,
 ) -> tuple[Float[Tensor, "n y x"], Float[Tensor, "n shells"]]:
     """Cut views of ``field_A`` around given centres and sample them on ``box`` pixels.
