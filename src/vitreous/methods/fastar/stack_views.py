@@ -96,10 +96,10 @@ def cut_set(stack: PosedStack, cut: Cut, box: int) -> tuple[Views, Truth]:
     if centres_A is None:
         at_box_centre = torch.zeros(len(cut.rows), 2)
         whole, _ = standard_views(
-            stack.particles, cut.rows, cut.field_A, at_box_centre, cut.treatment, box, masked=False
+            stack.particles, cut.rows, cut.field_A, at_box_centre, cut.treatment, box=box, masked=False
         )
         centres_A = cut.field_A * centre_shifts(whole[None])[0]
-    images, ctf_size = standard_views(stack.particles, cut.rows, cut.field_A, centres_A, cut.treatment, box)
+    images, ctf_size = standard_views(stack.particles, cut.rows, cut.field_A, centres_A, cut.treatment, box=box)
     poses = stack.poses.select(cut.rows)
     shifts = (poses.shifts_A - centres_A) / cut.field_A
     views = Views(images.float()[None], ctf_size.float()[None], torch.tensor([cut.treatment]))
