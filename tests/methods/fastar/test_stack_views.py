@@ -85,7 +85,9 @@ def test_what_centring_leaves_does_not_depend_on_where_the_particles_were(clean)
     _, stack = clean
     rows, field_A = torch.arange(60), field_of(DIAMETER_A)
     _, truth = cut_set(stack, Cut(rows, field_A, CTF_UNKNOWN), BOX)
-    at_pose, _ = standard_views(stack.particles, rows, field_A, stack.poses.shifts_A, CTF_UNKNOWN, BOX, masked=False)
+    at_pose, _ = standard_views(
+        stack.particles, rows, field_A, stack.poses.shifts_A, CTF_UNKNOWN, box=BOX, masked=False
+    )
     own = -centre_shifts(at_pose[None])[0]
     assert stack.poses.shifts_A.abs().max() / field_A > 0.06
     assert (truth.shifts[0] - own).norm(dim=-1).median() < 0.1 / BOX
