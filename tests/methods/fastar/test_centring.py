@@ -85,3 +85,10 @@ def test_phases_are_those_of_the_physics(box: int, generator: torch.Generator) -
     image = torch.randn(1, box, box, generator=generator)
     whole = irfft2_centred(rfft2_centred(image) * shift_phases(torch.tensor([[3 / box, -2 / box]]), box), box)
     torch.testing.assert_close(whole, image.roll((3, -2), (-1, -2)), atol=1e-5, rtol=0)
+
+
+def test_images_are_left_as_they_were(generator: torch.Generator) -> None:
+    images = torch.randn(1, 4, BOX, BOX, generator=generator)
+    before = images.clone()
+    centre_shifts(images)
+    assert torch.equal(images, before)

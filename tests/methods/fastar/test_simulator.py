@@ -167,3 +167,10 @@ def test_preferred_views_lie_around_an_axis_with_any_turn_in_the_plane(generator
     assert R[..., :2, :].mean(1).norm(dim=-1).mean() < 0.1
     shared = draw_rotations(400, 30, 0.25, generator)[..., 2, :].mean(1).norm(dim=-1)
     assert 0.1 < float((shared > 0.45).float().mean()) < 0.25
+
+
+def test_structures_are_left_as_they_were(generator: torch.Generator) -> None:
+    scenes = Blobs().draw(2, 40, generator)
+    before = [tensor.clone() for tensor in vars(scenes).values()]
+    simulate_views(scenes, ViewConfig(views=4), 32, generator)
+    assert all(torch.equal(now, then) for now, then in zip(vars(scenes).values(), before))

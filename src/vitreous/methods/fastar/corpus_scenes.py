@@ -13,7 +13,7 @@ LEAST_RESIDUES = 300
 
 def training_scenes(corpus: Corpus, split: Split = "train") -> CorpusScenes:
     """Return a split as scenes; only asymmetric structures are drawn whole."""
-    chosen = corpus.subset(split)
+    chosen = [int(i) for i in corpus.subset(split)]
     rows = [corpus.rows(i) for i in chosen]
     sizes = [row.stop - row.start for row in rows]
     masses = np.concatenate([corpus.masses_Da(i) for i in chosen])
