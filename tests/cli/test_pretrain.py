@@ -41,7 +41,19 @@ def parameters(folder: Path) -> dict[str, torch.Tensor]:
 def assert_same_state(first: Path, second: Path) -> None:
     a, b = parameters(first), parameters(second)
     assert a.keys() == b.keys()
-    assert all(torch.equal(a[name], b[name]) for name in a)
+    for name in a:
+        torch.testing.assert_close(a[name], b[name], rtol=1e-4, atol=1e-6, msg=name)
+
+
+def assert_same_curve(first: Path, second: Path) -> None:
+    """Equal but for the last digits: a matrix product may add in another order where its memory is aligned otherwise.
+
+    Other random numbers, a lost moment or a lost step would show in the first digits.
+    """
+    a, b = curve(first), curve(second)
+    assert list(a) == list(b)
+    for step, found in a.items():
+        assert found == pytest.approx(b[step], rel=1e-5), step
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +85,7 @@ def test_folder_tells_curve_and_options(whole: Path) -> None:
 def test_two_legs_are_one(whole: Path, tmp_path: Path) -> None:
     assert pretrain(tmp_path / "run", "--steps", "2") == 0
     assert pretrain(tmp_path / "run", "--steps", "6", "--resume") == 0
-    assert curve(tmp_path / "run") == curve(whole)
+    assert_same_curve(tmp_path / "run", whole)
     assert_same_state(tmp_path / "run", whole)
 
 
