@@ -145,7 +145,7 @@ def test_run_killed_at_any_moment_resumes_with_the_same_curve(tmp_path: Path) ->
     assert 7 <= done < 40
     subprocess.run([*words, "--resume"], env=environment, check=True)
     assert pretrain(tmp_path / "whole", "--steps", "40") == 0
-    assert curve(tmp_path / "run") == curve(tmp_path / "whole")
+    assert_same_curve(tmp_path / "run", tmp_path / "whole")
     assert_same_state(tmp_path / "run", tmp_path / "whole")
 
 
