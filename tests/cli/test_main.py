@@ -220,7 +220,7 @@ def test_unit_of_a_flag_may_be_left_out():
 
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_loads(name):
-    assert callable(get(name)().run)
+    assert callable(get(name).run)
 
 
 def test_unknown_method_is_a_config_error():

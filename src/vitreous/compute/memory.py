@@ -85,7 +85,14 @@ def _room_bytes(folder: Path, limit_name: str, usage_name: str) -> int | None:
 
 
 def peak_memory_MB() -> float:
-    """Largest resident memory of this process so far, pages of mapped files included."""
+    """Largest resident memory of this process so far, pages of mapped files included.
+
+    Linux counts it anew for every program that is started (VmHWM); its resource usage would begin with the memory of
+    the parent.
+    """
+    high_water = _status_MB("VmHWM:")
+    if high_water is not None:
+        return high_water
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / MB if sys.platform == "darwin" else peak * 1024 / MB
 
@@ -95,12 +102,18 @@ def anonymous_memory_MB() -> float:
 
     Falls back on the peak of all memory where the kernel does not tell (outside Linux).
     """
+    anonymous = _status_MB("RssAnon:")
+    return peak_memory_MB() if anonymous is None else anonymous
+
+
+def _status_MB(name: str) -> float | None:
+    """Return an entry of the kernel's page on this process, None where there is none."""
     try:
         status = Path("/proc/self/status").read_text()
     except OSError:
-        return peak_memory_MB()
-    lines = [line.split() for line in status.splitlines() if line.startswith("RssAnon:")]
-    return int(lines[0][1]) * 1024 / MB if lines else peak_memory_MB()
+        return None
+    lines = [line.split() for line in status.splitlines() if line.startswith(name)]
+    return int(lines[0][1]) * 1024 / MB if lines else None
 
 
 @dataclass(frozen=True)
