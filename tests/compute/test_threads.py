@@ -1,4 +1,6 @@
 import os
+import subprocess
+import sys
 
 import numba
 import pytest
@@ -23,6 +25,16 @@ def test_torch_and_compiled_kernels_use_what_is_returned(n):
     assert used == min(n or usable_cores(), usable_cores())
     assert torch.get_num_threads() == used
     assert numba.get_num_threads() == min(used, numba.config.NUMBA_NUM_THREADS)
+
+
+def test_a_fresh_process_keeps_to_one_thread():
+    """Whatever pools are started first."""
+    script = (
+        "import torch; from vitreous.compute.threads import set_threads; set_threads(1); print(torch.get_num_threads())"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.strip() == "1"
 
 
 @pytest.mark.parametrize("n", [0, -1])

@@ -38,6 +38,7 @@ def set_threads(n: int | None = None) -> int:
     import numba
 
     used = min(n or usable_cores(), usable_cores())
-    torch.set_num_threads(used)
+    # The first call starts numba's pool, and with it OpenMP's, which sets the number of torch's threads as well.
     numba.set_num_threads(min(used, numba.config.NUMBA_NUM_THREADS))
+    torch.set_num_threads(used)
     return used
