@@ -84,7 +84,7 @@ def simulate_views(scenes: Scenes, config: ViewConfig, box: int, generator: torc
         ctf = config.optics.draw(b, n, generator).ctf(scenes.diameter_A * FIELD_PER_DIAMETER / scale, box)
         signal = signal * ctf
     images, treatment = _finished(signal, ctf, config, generator)
-    size = images.new_ones(b, n, box // 2 - 1) if ctf is None else ring_means(ctf.abs(), box)
+    size = images.new_ones(b, n, box // 2 - 1) if ctf is None else ring_means(ctf.square(), box).sqrt()
     size = torch.where((treatment > 0)[:, None, None], size, 1.0)
     centres = _centres(images, shifts, config, generator)
     images = irfft2_centred(rfft2_centred(images) * shift_phases(-centres, box), box)

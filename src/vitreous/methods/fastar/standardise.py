@@ -67,8 +67,8 @@ def standard_views(
     if treatment == CTF_UNKNOWN:
         return images, images.new_ones(len(images), box // 2 - 1)
     kx, ky = half_plane_indices(box)
-    size = evaluate_ctf(optics, kx.double() / field_A, ky.double() / field_A).abs()
-    return images, ring_means(size, box)
+    ctf = evaluate_ctf(optics, kx.double() / field_A, ky.double() / field_A)
+    return images, ring_means(ctf.square(), box).sqrt()
 
 
 def _zoom(images: Float[Tensor, "n y x"], field_px: float, box: int) -> Float[Tensor, "n v u"]:

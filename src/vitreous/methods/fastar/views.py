@@ -23,7 +23,8 @@ class Views:
     images
         ``[b, n, box, box]``; before phase flipping or multiplication, their noise is white with variance 1.
     ctf_size
-        ``|CTF|`` averaged over each shell 1 … box/2 − 1 ``[b, n, shells]``; 1 where it is unknown.
+        Root mean square of the CTF over each shell 1 … box/2 − 1 ``[b, n, shells]``: its square is the power of
+        noise that was multiplied by the CTF. 1 where it is unknown.
     treatment
         What was done about the CTF, per set: one of the constants of this module.
     """
