@@ -14,7 +14,7 @@ from vitreous.methods.registry import get
 from vitreous.methods.search.config import SearchConfig
 
 SHIPPED = "weights/fastar.safetensors"
-SHIPPED_SHA256 = "aedb1244c6f5067a698ebf50312379f11f64d77eff5175e34fc0170df907fc9d"
+SHIPPED_SHA256 = "245137f4e569fb191ff524cdcef53c4ac703e7f70b2b8549e9e3fd1cfcbe2687"
 """Of the tensors of the weights that come with the package; its test fails where they were changed."""
 
 
