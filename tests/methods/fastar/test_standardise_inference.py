@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -101,4 +103,6 @@ def test_white_noise_stays_white_with_variance_one(generator: torch.Generator) -
 def test_the_treatment_follows_what_is_known(generator: torch.Generator) -> None:
     images = torch.randn(2, BOX, BOX, generator=generator)
     assert best_treatment(particles(images, 2)) == CTF_UNKNOWN
-    assert best_treatment(particles(images, 2, optics(2))) == CTF_MULTIPLIED
+    known = particles(images, 2, optics(2))
+    assert best_treatment(known) == CTF_FLIPPED
+    assert best_treatment(replace(known, ctf_premultiplied=True)) == CTF_MULTIPLIED
