@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from vitreous.errors import InputError
+from vitreous.geometry.planar_maps import nearest_rotations
 from vitreous.geometry.rotations import mirror_rotations, rotation_angle_deg
 from vitreous.geometry.symmetry import PointGroup, nearest_mates
 from vitreous.typing import Float, Rotations, Shifts
@@ -112,10 +113,7 @@ def align_poses(
 
 def nearest_rotation(matrix: Float[Tensor, "3 3"]) -> Float[Tensor, "3 3"]:
     """Rotation nearest to a matrix in the Frobenius norm, never a reflection (Kabsch 1976)."""
-    U, _, Vh = torch.linalg.svd(matrix)
-    signs = torch.ones(3, dtype=matrix.dtype, device=matrix.device)
-    signs[2] = torch.sign(torch.linalg.det(U @ Vh))
-    return U @ torch.diag(signs) @ Vh
+    return nearest_rotations(matrix)
 
 
 def _fit_rotation(X: Tensor, Y: Tensor, mates: Tensor) -> tuple[float, Tensor]:

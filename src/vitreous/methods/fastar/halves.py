@@ -12,7 +12,7 @@ from vitreous.fourier.shells import crossing_shell, fsc
 from vitreous.geometry.rotations import mirror_rotations
 from vitreous.reconstruct.align_maps import align_maps
 from vitreous.reconstruct.known_poses import back_project_halves, half_volumes
-from vitreous.typing import Float, Int, Map
+from vitreous.typing import Int
 
 _LARGEST_BOX = 64
 
@@ -25,19 +25,12 @@ class Joined:
     ----------
     poses
         Of all particles.
-    map
-        Mean of the halves' maps, ``[z, y, x]`` in a box of at most 64 px over the particles' field, in units of
-        unitary image coefficients times the particles' box.
     agreement_shell
         Shell, in Fourier pixels, at which the two maps stop agreeing (FSC 0.5). They share nothing but the network.
-    curve
-        FSC of the two maps.
     """
 
     poses: Poses
-    map: Map
     agreement_shell: float
-    curve: Float[torch.Tensor, " s"]
 
 
 def join_halves(particles: Particles, poses: Poses, half_sets: Int[torch.Tensor, " n"], progress: Progress) -> Joined:
@@ -47,8 +40,7 @@ def join_halves(particles: Particles, poses: Poses, half_sets: Int[torch.Tensor,
     voxel_A = particles.pixel_size_A * particles.box / box
     first, second = (Volume(resize_map(v.values, box), voxel_A) for v in half_volumes(grids, particles.pixel_size_A))
     found = align_maps(second, first)
-    curve = fsc(found.volume.values, first.values)
-    shell = crossing_shell(curve, FSC_TO_TRUTH)
+    shell = crossing_shell(fsc(found.volume.values, first.values), FSC_TO_TRUTH)
     mine = half_sets == 2
     R = poses.rotations[mine]
     moved = (mirror_rotations(R) if found.mirrored else R) @ found.rotation.to(R).T
@@ -57,4 +49,4 @@ def join_halves(particles: Particles, poses: Poses, half_sets: Int[torch.Tensor,
     shifts_A = poses.shifts_A.clone()
     shifts_A[mine] += (moved @ found.translation_A.to(R))[:, :2]
     reached = float(shell) if shell is not None else box / 2 - 1
-    return Joined(Poses(rotations, shifts_A), (found.volume.values + first.values) / 2, reached, curve)
+    return Joined(Poses(rotations, shifts_A), reached)
