@@ -45,7 +45,9 @@ LINES = ModelConfig(width=128, heads=4, encoder_depth=3, decoder_depth=4)
 VARIANTS = {
     "lines, better hand": (LINES, LossConfig()),
     "lines, given hand": (LINES, LossConfig(either_hand=False)),
-    "patches, better hand": (replace(LINES, tokens="patch"), LossConfig()),
+    "lines, no map": (replace(LINES, maps=0), LossConfig()),
+    "lines, no map, no matches": (replace(LINES, matches=0, maps=0), LossConfig()),
+    "patches, better hand": (replace(LINES, tokens="patch", matches=0, maps=0), LossConfig()),
 }
 
 
@@ -156,7 +158,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--petaflop", type=float, default=0.04, help="budget of every variant's training")
+    parser.add_argument("--petaflop", type=float, default=0.01, help="budget of every variant's training")
     parser.add_argument("--results", type=Path, default=RESULTS)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)

@@ -12,7 +12,7 @@ from vitreous.runs.manifest import InputFile, Manifest
 from vitreous.runs.shards import export_shards
 from vitreous.runs.store import RunFolder
 
-SMALL = ModelConfig(width=32, heads=2, encoder_depth=1, decoder_depth=1)
+SMALL = ModelConfig(width=32, heads=2, encoder_depth=1, decoder_depth=1, maps=0)
 CONFIG = {
     "output": "a",
     "corpus": "x.npz",
@@ -78,10 +78,10 @@ def test_shards_carry_state_and_history_to_another_folder(folder, tmp_path):
 
 def test_another_network_is_refused_in_one_line(folder, tmp_path):
     _, store, history = trained(folder, 100)
-    other = replace(SMALL, decoder_depth=2, memory=8)
+    other = replace(SMALL, decoder_depth=2, group=3)
     line = (
-        r"this state is that of another network \(expected --model.decoder-depth 1, --model.memory 0, "
-        r"found --model.decoder-depth 2, --model.memory 8\)"
+        r"this state is that of another network \(expected --model.group 2, --model.decoder-depth 1, "
+        r"found --model.group 3, --model.decoder-depth 2\)"
     )
     with pytest.raises(ConfigError, match=line):
         take_up(folder, None, other, 64)
@@ -92,7 +92,7 @@ def test_another_network_is_refused_in_one_line(folder, tmp_path):
 
 def test_options_that_a_network_was_made_before_have_their_defaults(folder):
     store, history = take_up(folder, None, SMALL, 64)
-    older = {name: value for name, value in history.network.items() if name != "memory"}
+    older = {name: value for name, value in history.network.items() if name != "map_filters"}
     replace(store, identity=History(older, ((0, 64),)).plain()).save(STATE, {"step": 3})
     assert take_up(folder, None, SMALL, 64)[0].load()[1]["step"] == 3
 

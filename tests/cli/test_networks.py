@@ -19,7 +19,7 @@ from vitreous.methods.fastar.model import PoseNetwork
 from vitreous.methods.fastar.published import card_of, load_network
 from vitreous.methods.search.config import SearchConfig
 
-SMALL = ModelConfig(width=32, heads=2, encoder_depth=1, decoder_depth=1)
+SMALL = ModelConfig(width=32, heads=2, encoder_depth=1, decoder_depth=1, maps=0)
 MAPS = (Volume(torch.zeros(8, 8, 8), 2.0), Volume(torch.ones(8, 8, 8), 2.0))
 FACTS = {"training_data": "none", "steps": 1, "views": 64, "figures": {}, "date": "2026-01-01", "hardware": "none"}
 

@@ -9,16 +9,20 @@ from vitreous.typing import Float
 
 
 def attend(
-    q: Float[Tensor, "b h q d"], k: Float[Tensor, "b h c d"], v: Float[Tensor, "b h c d"]
+    q: Float[Tensor, "b h q d"],
+    k: Float[Tensor, "b h c d"],
+    v: Float[Tensor, "b h c d"],
+    bias: Float[Tensor, "b h q c"] | None = None,
 ) -> Float[Tensor, "b h q d"]:
-    """Scaled dot-product attention.
+    """Scaled dot-product attention, with an optional bias on the logits.
 
     On the CPU the two products and the softmax are written out while gradients are needed: the backward pass of
     torch's fused kernel takes half of a training step there in bfloat16.
     """
     if q.is_cuda or not torch.is_grad_enabled():
-        return F.scaled_dot_product_attention(q, k, v)
-    return torch.softmax((q * q.shape[-1] ** -0.5) @ k.mT, -1).to(v.dtype) @ v
+        return F.scaled_dot_product_attention(q, k, v, None if bias is None else bias.to(q.dtype))
+    logits = (q * q.shape[-1] ** -0.5) @ k.mT
+    return torch.softmax(logits if bias is None else logits + bias, -1).to(v.dtype) @ v
 
 
 class Attention(nn.Module):
@@ -32,14 +36,18 @@ class Attention(nn.Module):
         self.out = nn.Linear(width, width)
 
     def forward(
-        self, x: Float[Tensor, "b q w"], context: Float[Tensor, "b c w"], rotary: Rotary | None = None
+        self,
+        x: Float[Tensor, "b q w"],
+        context: Float[Tensor, "b c w"],
+        rotary: Rotary | None = None,
+        bias: Float[Tensor, "b h q c"] | None = None,
     ) -> Float[Tensor, "b q w"]:
-        """Attend; ``rotary`` turns queries and keys alike (self-attention)."""
+        """Attend; ``rotary`` turns queries and keys alike (self-attention), ``bias`` is added to the logits."""
         q = self._split(self.query(x))
         k, v = map(self._split, self.key_value(context).chunk(2, -1))
         if rotary is not None:
             q, k = turn(q, rotary), turn(k, rotary)
-        return self.out(attend(q, k, v).transpose(1, 2).flatten(2))
+        return self.out(attend(q, k, v, bias).transpose(1, 2).flatten(2))
 
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
@@ -80,7 +88,9 @@ class CrossBlock(nn.Module):
         self.attention = Attention(width, heads)
         self.feed_forward = nn.Sequential(nn.LayerNorm(width), FeedForward(width))
 
-    def forward(self, x: Float[Tensor, "b t w"], context: Float[Tensor, "b c w"]) -> Float[Tensor, "b t w"]:
+    def forward(
+        self, x: Float[Tensor, "b t w"], context: Float[Tensor, "b c w"], bias: Float[Tensor, "b h t c"] | None = None
+    ) -> Float[Tensor, "b t w"]:
         """Add what the context tells each token."""
-        x = x + self.attention(self.norm(x), self.norm_context(context))
+        x = x + self.attention(self.norm(x), self.norm_context(context), bias=bias)
         return x + self.feed_forward(x)

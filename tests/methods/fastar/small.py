@@ -9,8 +9,8 @@ from vitreous.methods.fastar.config import ModelConfig
 from vitreous.methods.fastar.model import PoseNetwork
 from vitreous.methods.fastar.views import Truth, Views
 
-LINES = ModelConfig(width=32, heads=2, encoder_depth=1, decoder_depth=2)
-PATCHES = replace(LINES, tokens="patch")
+LINES = ModelConfig(width=32, heads=2, encoder_depth=1, decoder_depth=2, matches=2, maps=1, map_directions=24, map_filters=2)
+PATCHES = replace(LINES, tokens="patch", matches=0, maps=0)
 BOTH = {"lines": LINES, "patch": PATCHES}
 ODD = replace(LINES, box=33)
 """Lines of views whose centre is their middle pixel, so that they can be turned by 90° exactly."""

@@ -13,7 +13,7 @@ from vitreous.methods.fastar.simulator import ViewConfig, simulate_views
 from vitreous.methods.fastar.verdict import judge
 from vitreous.methods.fastar.views import Views
 
-SMALL = ModelConfig(width=32, heads=2, encoder_depth=1, decoder_depth=2)
+SMALL = ModelConfig(width=32, heads=2, encoder_depth=1, decoder_depth=2, maps=1)
 
 
 @pytest.fixture
@@ -31,8 +31,8 @@ def test_a_view_placed_in_a_frame_is_predicted_as_one_that_was_not_heard(network
     views = some_views(12, generator)
     with torch.no_grad():
         tokens = network.encode(views)
-        frame = network.frame(tokens[:, :8])
-        placed = network.place_in(frame, tokens[:, 8:])
+        frame = network.frame(tokens.views(slice(8)))
+        placed = network.place_in(frame, tokens.views(slice(8, None)))
         whole = network(views, 7)[-1]
     torch.testing.assert_close(placed.slices, whole.slices[:, 8:], atol=1e-5, rtol=0)
     torch.testing.assert_close(placed.confidences, whole.confidences[:, 8:], atol=1e-5, rtol=0)

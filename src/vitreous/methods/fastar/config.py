@@ -37,17 +37,26 @@ class ModelConfig:
     heads: int = 4
     """Attention heads of the encoder; the decoder's have the same width."""
 
-    encoder_depth: int = 3
+    encoder_depth: int = 2
     """Blocks that see one view at a time."""
 
-    decoder_depth: int = 5
+    decoder_depth: int = 6
     """Pairs of a view-integration and a view-update block."""
 
     slim: bool = True
     """One feed-forward layer per decoder block instead of two."""
 
-    memory: int = 0
-    """Extra tokens of the reference: directions of the particle's Fourier space that no view has to contain."""
+    matches: int = 8
+    """Filters through which the rays of views are correlated with the reference's; 0 leaves it to attention (lines)."""
+
+    maps: int = 2
+    """Times within the decoder that views are compared with a map of all views' rays; 0 for never (lines)."""
+
+    map_directions: int = 128
+    """Directions of that map, over half the sphere."""
+
+    map_filters: int = 4
+    """Filters through which views are correlated with that map."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be built."""
@@ -63,6 +72,24 @@ class ModelConfig:
                 "patches do not tile the view",
                 found=f"{self.box} px, patches of {self.patch}",
                 remedy="Change --model.box or --model.patch",
+            )
+        if self.tokens == "patch" and (self.matches or self.maps):
+            raise ConfigError(
+                "patches have no rays to match or to gather",
+                found=f"{self.matches} filters for matches, {self.maps} maps",
+                remedy="Give --model.matches 0 and --model.maps 0 with --model.tokens patch",
+            )
+        if (
+            not 0 <= self.maps < self.decoder_depth
+            or self.matches < 0
+            or min(self.map_directions, self.map_filters) < 1
+        ):
+            raise ConfigError(
+                "the numbers of filters and maps cannot be",
+                expected="--model.maps below --model.decoder-depth, and none below 0",
+                found=f"{self.matches} filters for matches; {self.maps} maps of {self.map_directions} directions "
+                f"and {self.map_filters} filters, {self.decoder_depth} layers",
+                remedy="Change --model.matches, --model.maps, --model.map-directions or --model.map-filters",
             )
         if self.tokens == "lines" and (self.lines % (2 * self.group) or self.shells >= self.box / 2):
             raise ConfigError(
@@ -88,6 +115,8 @@ VIT_LARGE = ModelConfig(
     encoder_depth=24,
     decoder_depth=12,
     slim=False,
+    matches=0,
+    maps=0,
 )
 """The paper's network: ViT-Large encoder, twelve decoder layers of 768 features, patches of 16 px at 128 px."""
 

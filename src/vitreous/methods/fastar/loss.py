@@ -25,8 +25,8 @@ class LossConfig:
     either_hand: bool = True
     """Whether the better hand of the whole set counts: images cannot tell a structure from its mirror image."""
 
-    deep: float = 0.0
-    """Weight of each decoder layer's prediction against the last one's."""
+    deep: float = 0.3
+    """Weight of each prediction within the decoder, from which a map is gathered, against the last one's."""
 
 
 def pose_loss(

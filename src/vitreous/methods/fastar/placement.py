@@ -8,7 +8,7 @@ from torch import Tensor
 
 from vitreous.compute.device import fastest_autocast
 from vitreous.compute.progress import Progress
-from vitreous.methods.fastar.model import PoseNetwork
+from vitreous.methods.fastar.model import Frame, PoseNetwork, joined
 from vitreous.methods.fastar.views import Views
 from vitreous.typing import Float, Int
 
@@ -78,7 +78,7 @@ class Placement:
                 self.network.frame(self.network.encode(self._set(self._frame_views(r, generator))))
                 for r in references.tolist()
             ]
-        frame = [torch.cat(layer) for layer in zip(*frames)]
+        frame = joined(frames)
         found = []
         with progress.stage("Predicting poses", total=len(self)):
             for rows in torch.split(torch.arange(len(self)), SET):
@@ -86,10 +86,10 @@ class Placement:
                 progress.advance(len(rows))
         return Placed(*(torch.cat(column, 1).cpu() for column in zip(*found)))
 
-    def _place_rows(self, frame: list[Tensor], rows: Tensor, kept: int) -> tuple[Tensor, Tensor, Tensor]:
+    def _place_rows(self, frame: Frame, rows: Tensor, kept: int) -> tuple[Tensor, Tensor, Tensor]:
         with self._precision():
-            tokens = self.network.encode(self._set(rows))[:, :kept]
-            prediction = self.network.place_in(frame, tokens.expand(len(frame[0]), -1, -1, -1))
+            tokens = self.network.encode(self._set(rows)).views(slice(kept))
+            prediction = self.network.place_in(frame, tokens.expand(len(frame.states[0])))
         relative, shifts = prediction.poses(self.network.coordinates)
         return relative.mT, shifts, 1 + _surplus(prediction.confidences).log().mean(-1).exp()
 

@@ -33,7 +33,7 @@ class ViewConfig:
     """Signal-to-noise ratio of a 128-px image; none makes clean views."""
 
     ctf: bool = True
-    """Whether a CTF is applied (and then left, phase-flipped or multiplied, a third of the sets each)."""
+    """Whether a CTF is applied (and then left, phase-flipped or multiplied)."""
 
     shift: float = 0.09
     """Shifts before centring are uniform within this, each axis, in units of the field."""
@@ -46,6 +46,9 @@ class ViewConfig:
 
     preferred: float = 0.2
     """Share of sets with preferred orientations."""
+
+    treatments: tuple[float, float, float] = (0.2, 0.6, 0.2)
+    """Shares of sets whose CTF is left alone, phase-flipped (as inference does), multiplied."""
 
     neighbours: float = 0.1
     """Share of views into which another particle reaches, centred 0.8–1.2 diameters away."""
@@ -111,7 +114,8 @@ def _finished(
     else:
         snr = _log_uniform(b, config.snr, generator) * (REFERENCE_BOX / box) ** 2
         images = clean * (snr.sqrt() / deviation)[:, None, None, None] + _normal(clean.shape, generator)
-    treatment = torch.randint(0, 3, (b,), generator=generator, device=generator.device)
+    below = torch.tensor(config.treatments, device=generator.device).cumsum(0)
+    treatment = (_uniform((b, 1), generator) * below[2] >= below[:2]).sum(1)
     if ctf is None:
         return images, torch.zeros_like(treatment)
     code = treatment[:, None, None, None]

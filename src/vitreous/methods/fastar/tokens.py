@@ -6,6 +6,7 @@ CryoFastAR.
 """
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import final
 
 import torch
@@ -14,9 +15,35 @@ from torch import Tensor, nn
 from vitreous.fourier.polar import polar_matrix, radial_lines
 from vitreous.geometry.planar_maps import line_angles, line_directions, pixel_coordinates
 from vitreous.methods.fastar.config import ModelConfig
+from vitreous.methods.fastar.rays import Rays
 from vitreous.methods.fastar.views import CTF_MULTIPLIED, Views, soft_disc
 from vitreous.nn.rotary import Rotary, circular_rotary, planar_rotary
 from vitreous.typing import Float
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Embedded views.
+
+    Attributes
+    ----------
+    features
+        ``[b, n, t, w]``.
+    rays
+        The rays that they were made of, where they were.
+    """
+
+    features: Float[Tensor, "b n t w"]
+    rays: Rays | None = None
+
+    def expand(self, sets: int) -> "Tokens":
+        """Return the views of one set as those of several."""
+        features = self.features.expand(sets, -1, -1, -1)
+        return Tokens(features, None if self.rays is None else self.rays.expand(sets))
+
+    def views(self, rows: slice) -> "Tokens":
+        """Return some of the views."""
+        return Tokens(self.features[:, rows], None if self.rays is None else self.rays.views(rows))
 
 
 class Tokeniser(nn.Module, ABC):
@@ -38,7 +65,7 @@ class Tokeniser(nn.Module, ABC):
         """Return the positions of the tokens for self-attention within a view."""
 
     @abstractmethod
-    def forward(self, views: Views) -> Float[Tensor, "b n tokens width"]:
+    def forward(self, views: Views) -> "Tokens":
         """Embed views."""
 
     @abstractmethod
@@ -77,16 +104,17 @@ class LineTokens(Tokeniser):
         """Return the angles of the tokens."""
         return circular_rotary(torch.atan2(self.coordinates[:, 1], self.coordinates[:, 0]), head_width)
 
-    def forward(self, views: Views) -> Float[Tensor, "b n tokens width"]:
+    def forward(self, views: Views) -> Tokens:
         """Embed views."""
-        parts, excess = self._whitened(views)
+        rays, excess = self._rays(views)
+        parts = rays.whitened()
         features = parts.unflatten(2, (-1, self.group)).flatten(3)
         context = self.tell_spectrum(_compressed(excess).flatten(1)) + self.tell_treatment(views.treatment)
         per_view = self.tell_ctf(views.ctf_size[..., : self.shells]) + context[:, None]
-        return self.embed(features) + per_view[:, :, None]
+        return Tokens(self.embed(features) + per_view[:, :, None], rays)
 
-    def _whitened(self, views: Views) -> tuple[Tensor, Tensor]:
-        """Return standardised lines ``[b, n, lines, shells, 2]`` and signal-to-noise ratios ``[b, shells, 2]``.
+    def _rays(self, views: Views) -> tuple[Rays, Tensor]:
+        """Return rays and signal-to-noise ratios ``[b, shells, 2]``.
 
         Real and imaginary parts are whitened apart: the imaginary part of a centred particle is small at low
         frequency, and it is what tells a line from its opposite.
@@ -99,7 +127,7 @@ class LineTokens(Tokeniser):
         noise = 0.5 * (self.noise * passed.clamp_min(1e-4))[..., None]
         excess = (variance / noise - 1).clamp_min(0.0)
         scale = torch.sqrt(excess / ((1 + excess) * variance.clamp_min(1e-12)))
-        return (parts - mean) * scale[:, None, None], excess
+        return Rays(parts, mean, scale[:, None, None]), excess
 
     def shifts(self, predicted: Float[Tensor, "b n p 2"]) -> Float[Tensor, "b n p 2"]:
         """Predictions are along each line and across it, so that they turn with the image."""
@@ -127,13 +155,13 @@ class PatchTokens(Tokeniser):
         """Return the patches' places in the grid."""
         return planar_rotary(self.side, head_width, device=self.coordinates.device)
 
-    def forward(self, views: Views) -> Float[Tensor, "b n tokens width"]:
+    def forward(self, views: Views) -> Tokens:
         """Embed views."""
         scale = views.images.square().mean((1, 2, 3), keepdim=True).clamp_min(1e-12).rsqrt()
         blocks = (views.images * scale).unflatten(3, (self.side, self.patch)).unflatten(2, (self.side, self.patch))
         features = blocks.transpose(3, 4).flatten(4).flatten(2, 3)
         told = self.tell_ctf(views.ctf_size) + self.tell_treatment(views.treatment)[:, None]
-        return self.embed(features) + told[:, :, None]
+        return Tokens(self.embed(features) + told[:, :, None])
 
     def shifts(self, predicted: Float[Tensor, "b n p 2"]) -> Float[Tensor, "b n p 2"]:
         """Predictions are in the image's frame already."""

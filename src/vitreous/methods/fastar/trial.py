@@ -30,7 +30,7 @@ class Trial:
     """Shifts are uniform within this share of the 128-px box, each axis; they are centred before the network."""
 
     ctf: bool = True
-    """Whether there is a CTF."""
+    """Whether there is a CTF; phases are flipped, as ab initio does where the CTF is known."""
 
     seed: int = 0
     """Of everything random."""
@@ -69,6 +69,7 @@ def run_trial(network: PoseNetwork, scenes: Scenes, trial: Trial, base: ViewConf
         snr=(trial.snr, trial.snr),
         ctf=trial.ctf,
         shift=trial.shift * BOX_PER_FIELD,
+        treatments=(0.0, 1.0, 0.0),
         recentred=0.0,
         preferred=0.0,
         neighbours=0.0,
