@@ -17,7 +17,8 @@ from vitreous.io.tensors import load_tensors
 from vitreous.methods.fastar.published import load_network
 
 SMALL = [
-    *("--model.width", "16", "--model.heads", "1", "--model.encoder-depth", "1", "--model.decoder-depth", "1"),
+    *("--model.width", "16", "--model.heads", "1", "--model.maps", "0"),
+    *("--model.encoder-depth", "1", "--model.decoder-depth", "1"),
     *("--batch-views", "8", "--chunks", "2", "--views.beads", "30", "--log-every", "1", "--checkpoint-minutes", "1e-9"),
     *("--threads", "1", "--device", "cpu", "--quiet"),
 ]

@@ -22,7 +22,13 @@ def attend(
     if q.is_cuda or not torch.is_grad_enabled():
         return F.scaled_dot_product_attention(q, k, v, None if bias is None else bias.to(q.dtype))
     logits = (q * q.shape[-1] ** -0.5) @ k.mT
-    return torch.softmax(logits if bias is None else logits + bias, -1).to(v.dtype) @ v
+    return softmax(logits if bias is None else logits + bias) @ v
+
+
+def softmax(logits: Float[Tensor, "*b c"]) -> Float[Tensor, "*b c"]:
+    """Softmax over the last axis that stays in the precision it is given: autocast would write float32."""
+    with torch.autocast(logits.device.type, enabled=False):
+        return torch.softmax(logits, -1)
 
 
 class Attention(nn.Module):

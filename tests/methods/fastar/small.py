@@ -9,7 +9,9 @@ from vitreous.methods.fastar.config import ModelConfig
 from vitreous.methods.fastar.model import PoseNetwork
 from vitreous.methods.fastar.views import Truth, Views
 
-LINES = ModelConfig(width=32, heads=2, encoder_depth=1, decoder_depth=2, matches=2, maps=1, map_directions=24, map_filters=2)
+LINES = ModelConfig(
+    width=32, heads=2, encoder_depth=1, decoder_depth=2, matches=2, maps=1, map_directions=24, map_filters=2
+)
 PATCHES = replace(LINES, tokens="patch", matches=0, maps=0)
 BOTH = {"lines": LINES, "patch": PATCHES}
 ODD = replace(LINES, box=33)

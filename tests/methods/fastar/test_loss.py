@@ -113,7 +113,7 @@ def test_deep_supervision_is_a_weighted_mean(generator: torch.Generator) -> None
 
 @pytest.mark.parametrize("kind", BOTH)
 def test_every_parameter_learns(kind: str, generator: torch.Generator) -> None:
-    config = replace(BOTH[kind], memory=5, decoder_width=16)
+    config = replace(BOTH[kind], decoder_width=16)
     network, views = network_of(config), random_views(generator, config)
     views = replace(views, treatment=torch.tensor([1, 2]))
     losses = pose_loss(network(views), random_truth(generator), network.coordinates, LossConfig())

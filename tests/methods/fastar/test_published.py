@@ -26,7 +26,7 @@ FACTS = {
 @pytest.mark.parametrize("kind", BOTH)
 @torch.no_grad()
 def test_round_trip_rounds_to_half_precision_and_nothing_else(kind: str, tmp_path, generator: torch.Generator) -> None:
-    config = replace(BOTH[kind], decoder_width=16, memory=3)
+    config = replace(BOTH[kind], decoder_width=16)
     network = network_of(config)
     path = tmp_path / "w.safetensors"
     saved = save_weights(path, network.state_dict(), card_of(config, FACTS))
@@ -57,7 +57,7 @@ def test_network_of_a_training_state_is_the_one_that_was_trained() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"colour": "red"}, {**asdict(LINES), "width": 64}, {**asdict(LINES), "decoder_depth": 1}]
+    "wrong", [{"colour": "red"}, {**asdict(LINES), "width": 64}, {**asdict(LINES), "decoder_depth": 3}]
 )
 def test_weights_of_something_else_are_refused(wrong: dict, tmp_path) -> None:
     path = tmp_path / "w.safetensors"

@@ -141,7 +141,7 @@ def test_tokenisers_keep_one_interface(kind: str, generator: torch.Generator) ->
     tokeniser = make_tokeniser(config)
     assert isinstance(tokeniser, Tokeniser)
     tokens = tokeniser(random_views(generator, config))
-    assert tokens.shape == (2, 6, len(tokeniser.coordinates) // tokeniser.points, config.width)
+    assert tokens.features.shape == (2, 6, len(tokeniser.coordinates) // tokeniser.points, config.width)
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,10 @@ def test_tokenisers_keep_one_interface(kind: str, generator: torch.Generator) ->
         ({"width": 30}, "--model.width"),
         ({"width": 32, "heads": 16}, "--model.heads"),
         ({"decoder_width": 40}, "--model.decoder-width"),
-        ({"tokens": "patch", "patch": 5}, "--model.patch"),
+        ({"tokens": "patch", "patch": 5, "matches": 0, "maps": 0}, "--model.patch"),
+        ({"tokens": "patch", "maps": 0}, "--model.matches 0"),
+        ({"decoder_depth": 2}, "--model.maps"),
+        ({"map_filters": 0}, "--model.map-filters"),
         ({"lines": 46, "group": 2}, "--model.lines"),
         ({"shells": 16}, "--model.shells"),
     ],

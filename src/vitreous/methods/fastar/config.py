@@ -49,14 +49,14 @@ class ModelConfig:
     matches: int = 8
     """Filters through which the rays of views are correlated with the reference's; 0 leaves it to attention (lines)."""
 
-    maps: int = 2
-    """Times within the decoder that views are compared with a map of all views' rays; 0 for never (lines)."""
+    maps: int = 3
+    """Times, between the last layers of the decoder, that views are compared with a map of all rays (lines)."""
 
     map_directions: int = 128
     """Directions of that map, over half the sphere."""
 
-    map_filters: int = 4
-    """Filters through which views are correlated with that map."""
+    map_filters: int = 1
+    """Bands of frequencies in which views are correlated with that map."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be built."""

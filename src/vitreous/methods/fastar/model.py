@@ -214,7 +214,7 @@ class PoseNetwork(nn.Module):
     def _compares(self) -> dict[int, int]:
         """After which layers views are compared with the map of the moment, and with which one."""
         maps, depth = self.config.maps, self.config.decoder_depth
-        return {(m + 1) * depth // (maps + 1) - 1: m for m in range(maps)}
+        return {depth - 1 - maps + m: m for m in range(maps)}
 
     def _map(self, which: int) -> RayMap:
         return cast("RayMap", self.maps[which])

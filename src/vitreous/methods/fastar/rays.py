@@ -9,6 +9,9 @@ from torch import Tensor
 from vitreous.geometry.planar_maps import line_angles
 from vitreous.typing import Float
 
+CORRELATION = 4.0
+"""What correlation coefficients are multiplied by before linear layers see them: chance is then about 1."""
+
 
 @dataclass(frozen=True)
 class Rays:
