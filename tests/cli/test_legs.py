@@ -104,9 +104,10 @@ def test_an_export_of_something_else_is_refused(folder, tmp_path):
 
 
 def test_a_network_too_large_for_shards_is_refused_before_training(tmp_path):
-    refuse_shards(tmp_path / "shards", SMALL)
+    refuse_shards(tmp_path / "shards", SMALL, tmp_path)
+    refuse_shards(tmp_path / "run" / "shards", SMALL, tmp_path / "run")
     with pytest.raises(ConfigError, match="too large"):
-        refuse_shards(tmp_path / "shards", ModelConfig(width=512, heads=8))
+        refuse_shards(tmp_path / "shards", ModelConfig(width=512, heads=8), tmp_path)
 
 
 def test_differing_options_are_named_and_what_legs_are_free_in_is_not():

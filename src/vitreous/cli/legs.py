@@ -142,7 +142,7 @@ def refuse_other_command(folder: Path, name: str) -> None:
         )
 
 
-def refuse_shards(folder: Path, model: ModelConfig) -> None:
+def refuse_shards(folder: Path, model: ModelConfig, run: Path) -> None:
     """Refuse before training what could not be exported after it.
 
     Raises
@@ -153,7 +153,7 @@ def refuse_shards(folder: Path, model: ModelConfig) -> None:
     from vitreous.methods.fastar.model import PoseNetwork
     from vitreous.runs.shards import refuse_export
 
-    refuse_export(folder, sum(p.numel() for p in PoseNetwork(model).parameters()))
+    refuse_export(folder, sum(p.numel() for p in PoseNetwork(model).parameters()), run)
 
 
 def export(folder: Path, store: Checkpointer, history: History) -> None:

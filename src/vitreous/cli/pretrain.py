@@ -145,7 +145,7 @@ class Pretrain:
                     path=self.output,
                 )
         if self.shards is not None:
-            refuse_shards(self.shards, self.model)
+            refuse_shards(self.shards, self.model, self.output)
         return hardware
 
     def _folder(self, context: RunContext) -> RunFolder:

@@ -53,8 +53,8 @@ _LEAST_BYTES = 6
 """Of a parameter and its average."""
 
 
-def refuse_export(folder: PathLike, parameters: int) -> None:
-    """Refuse early what :func:`export_shards` without options would refuse.
+def refuse_export(folder: PathLike, parameters: int, run: PathLike | None = None) -> None:
+    """Refuse early what :func:`export_shards` without options would refuse; ``run`` is a folder still to be made.
 
     Raises
     ------
@@ -65,7 +65,7 @@ def refuse_export(folder: PathLike, parameters: int) -> None:
     """
     path = Path(folder).absolute()
     _refuse_other(path)
-    if not path.parent.is_dir():
+    if not path.parent.is_dir() and (run is None or path.parent != Path(run).absolute()):
         raise InputError("there is no such folder", remedy="Make it, or name another one", path=path.parent)
     if _LEAST_BYTES * parameters > SMALLER_AND_SMALLER[-1].max_total_bytes:
         raise _too_large(_LEAST_BYTES * parameters, SMALLER_AND_SMALLER[-1])
