@@ -41,7 +41,7 @@ def test_a_view_placed_in_a_frame_is_predicted_as_one_that_was_not_heard(network
 def test_every_particle_is_placed_once_in_every_frame(network, generator) -> None:
     views = some_views(150, generator)
     placement = Placement(network, views)
-    references = placement.rank_references(5, generator, SilentProgress())
+    references = placement.rank_references(5, 20, generator, SilentProgress())
     assert sorted(references.tolist()) == sorted(set(references.tolist()))
     found = placement.place(references[:3], generator.manual_seed(1), SilentProgress())
     assert found.rotations.shape == (3, 150, 3, 3)
@@ -50,6 +50,28 @@ def test_every_particle_is_placed_once_in_every_frame(network, generator) -> Non
     again = placement.place(references[:3], generator.manual_seed(1), SilentProgress())
     assert torch.equal(found.rotations, again.rotations)
     assert (found.confidences > 1).all()
+
+
+def test_later_passes_compare_with_the_map_of_all_particles(network, generator, monkeypatch) -> None:
+    torch.nn.init.normal_(network.maps[0].describe.weight)
+    placement = Placement(network, some_views(300, generator))
+    references = torch.tensor([3, 250])
+    first = placement.place(references, generator.manual_seed(1), SilentProgress())
+    frames = []
+    monkeypatch.setattr(
+        network, "place_in", lambda frame, tokens: frames.append(frame) or PoseNetwork.place_in(network, frame, tokens)
+    )
+    second = placement.place(references, generator.manual_seed(1), SilentProgress(), first)
+    assert (second.rotations - first.rotations).abs().max() > 1e-3
+    seen = frames[0].maps[0].weights.sum(1)
+    one_set = network.frame(network.encode(placement.views))
+    # every particle counts, with the share of its confidence that is not doubt
+    everyone = 1 - first.confidences.reciprocal()
+    heard = first.frames(torch.tensor([1]))
+    assert torch.equal(heard.rotations[0], first.rotations[1])
+    ratio = seen / everyone.sum(1)
+    torch.testing.assert_close(ratio[0], ratio[1], rtol=0.05, atol=0)
+    assert one_set.maps[0].weights.shape == frames[0].maps[0].weights[:1].shape
 
 
 def test_too_few_particles_are_refused(network) -> None:
@@ -68,7 +90,7 @@ def test_pure_noise_is_not_called_solved(network, generator) -> None:
     n = 200
     ids = np.array([f"{i + 1}@a.mrcs" for i in range(n)])
     particles = Particles(ArraySource(torch.randn(n, 32, 32, generator=generator), 4.0), Optics.without_ctf(n), ids)
-    config = FastARConfig(diameter_A=80.0, frames=FrameConfig(candidates=4, references=2, passes=1))
+    config = FastARConfig(diameter_A=80.0, frames=FrameConfig(candidates=4, references=2, passes=2))
     result = FastAR(network, config).run(particles)
     assert result.verdict == "failed"
     assert any("not confident" in warning for warning in result.warnings)

@@ -127,17 +127,28 @@ class FrameConfig:
 
     candidates: int = 64
     """Random particles tried as reference, per half of the particles."""
-    references: int = 6
-    """Best of them whose frames are fused, per half of the particles."""
-    passes: int = 2
-    """Predictions, each with the views centred as the one before says."""
+    ranking_views: int = 32
+    """Views by which a candidate is judged."""
+    references: int = 4
+    """Best of them whose frames are fused in the first pass, per half of the particles."""
+    finalists: int = 2
+    """Frames that agreed best with the others, with which the later passes go on."""
+    passes: int = 3
+    """Predictions of all particles; each has the views centred, and the map gathered from all, as the last one says."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot work."""
-        for name in ("candidates", "references", "passes"):
-            if getattr(self, name) < 1:
+        for name, least in (
+            ("candidates", 1),
+            ("ranking_views", 2),
+            ("references", 1),
+            ("finalists", 1),
+            ("passes", 1),
+        ):
+            if getattr(self, name) < least:
+                flag = f"--network.{name.replace('_', '-')}"
                 raise ConfigError(
-                    f"--network.{name} must be at least 1", found=getattr(self, name), remedy="Give a larger number"
+                    f"{flag} must be at least {least}", found=getattr(self, name), remedy="Give a larger number"
                 )
         if self.references > self.candidates:
             raise ConfigError(

@@ -13,7 +13,7 @@ from vitreous.methods.fastar.config import FastARConfig
 from vitreous.methods.fastar.fusion import Fused, fuse
 from vitreous.methods.fastar.halves import Joined, join_halves
 from vitreous.methods.fastar.model import PoseNetwork
-from vitreous.methods.fastar.placement import SET, Placement
+from vitreous.methods.fastar.placement import SET, Placed, Placement
 from vitreous.methods.fastar.standardise import best_treatment, field_of, standard_views
 from vitreous.methods.fastar.verdict import judge
 from vitreous.methods.fastar.views import Views
@@ -137,20 +137,24 @@ class _FastARRun:
         return diameter_A
 
     def _half(self, number: int) -> _Half:
-        """Predict one half's poses in frames of its own, centring twice."""
+        """Predict one half's poses in frames of its own, centred and compared with what the pass before found."""
         rows = torch.nonzero(self.half_sets == number)[:, 0]
         generator = torch.Generator().manual_seed(self.config.seed + number)
-        field_A = field_of(self.diameter_A)
+        field_A, frames = field_of(self.diameter_A), self.config.frames
         centres_A = self._found_centres(rows)
         references: Tensor | None = None
-        for _ in range(self.config.frames.passes):
+        placed: Placed | None = None
+        for _ in range(frames.passes):
             placement = Placement(self.network, self._views(rows, centres_A))
             if references is None:
-                ranked = placement.rank_references(self.config.frames.candidates, generator, self.progress)
-                references = ranked[: self.config.frames.references]
-            fused = fuse(placement.place(references, generator, self.progress))
+                ranked = placement.rank_references(frames.candidates, frames.ranking_views, generator, self.progress)
+                references = ranked[: frames.references]
+            placed = placement.place(references, generator, self.progress, placed)
+            fused = fuse(placed)
             shifts_A = centres_A + fused.shifts * field_A
             centres_A = shifts_A
+            best = fused.weights.argsort(descending=True)[: frames.finalists]
+            references, placed = references[best], placed.frames(best)
         return _Half(rows, fused, shifts_A)
 
     def _found_centres(self, rows: Tensor) -> Tensor:

@@ -184,6 +184,14 @@ class PoseNetwork(nn.Module):
             x = block(x, self._rotary)
         return replace(tokens, features=self.bridge(x).unflatten(0, tokens.features.shape[:2]))
 
+    def rays(self, views: Views) -> Rays:
+        """Rays of views, as they are matched and gathered."""
+        return _rays(self.tokeniser(views))
+
+    def gather(self, rays: Rays, poses: RoughPoses) -> list[Gathered]:
+        """Sum over views of what they say of each direction, for every map of the decoder."""
+        return [self._map(which).gather(rays, poses).total() for which in range(self.config.maps)]
+
     def frame(self, tokens: Tokens) -> Frame:
         """States of the reference, the first view, that define a frame in which any number of views can be placed."""
         rays = _reference_rays(tokens)

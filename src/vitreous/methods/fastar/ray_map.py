@@ -66,6 +66,14 @@ class Gathered:
         """Return some of the views."""
         return Gathered(self.values[:, rows], self.weights[:, rows])
 
+    def __add__(self, other: "Gathered") -> "Gathered":
+        """Sum of two parts."""
+        return Gathered(self.values + other.values, self.weights + other.weights)
+
+    def float(self) -> "Gathered":
+        """Return the same in float32, for sums of many."""
+        return Gathered(self.values.float(), self.weights.float())
+
     def total(self) -> "Gathered":
         """Sum over the views."""
         return Gathered(self.values.sum(1), self.weights.sum(1))
