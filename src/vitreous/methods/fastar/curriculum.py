@@ -44,8 +44,8 @@ CURRICULUM = (
     Stage(100_000, snr=(3.0, 300.0), shift=0.02, corpus=0.2),
     Stage(300_000, snr=(0.7, 70.0), shift=0.06, ctf=0.6, corpus=0.6),
     Stage(600_000, views=12, snr=(0.15, 10.0), shift=0.09, ctf=0.9, corpus=0.7),
-    Stage(1_500_000, views=16, snr=(0.06, 2.0), shift=0.09, ctf=0.9, corpus=0.8),
-    Stage(40_000_000, views=32, snr=(0.05, 1.0), shift=0.09, ctf=0.9, corpus=0.9),
+    Stage(1_500_000, views=20, snr=(0.02, 2.0), shift=0.09, ctf=0.9, corpus=0.8),
+    Stage(40_000_000, views=32, snr=(0.02, 1.0), shift=0.09, ctf=0.9, corpus=0.9),
 )
 """From a few clean views to many noisy ones. Two views, the paper's start, leave one angle free: see the docs."""
 

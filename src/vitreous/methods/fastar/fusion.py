@@ -26,7 +26,8 @@ class Fused:
     confidences
         Mean over the references used.
     spread_deg
-        Median angle between a particle's single predictions and its consensus, over all references ``[n]``.
+        Mean angle between a particle's predictions in the frames but one and its consensus ``[n]``; frames that were
+        left out count.
     weights
         Of every reference ``[m]``: its agreement with the others, zero where it was left out.
     """
@@ -59,7 +60,7 @@ def fuse(placed: Placed) -> Fused:
         rotations=consensus,
         shifts=(shares[..., None] * placed.shifts).sum(0),
         confidences=placed.confidences[used].mean(0),
-        spread_deg=angles.median(0).values,
+        spread_deg=angles.sum(0) / max(1, len(angles) - 1),
         weights=weights,
     )
 

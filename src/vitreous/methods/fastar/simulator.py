@@ -41,7 +41,7 @@ class ViewConfig:
     recentred: float = 0.4
     """Share of sets that are centred as if by an earlier prediction, to 0.2–2 % of the field, not by correlation."""
 
-    size: tuple[float, float] = (0.85, 1.1)
+    size: tuple[float, float] = (0.85, 1.2)
     """True over stated diameter."""
 
     preferred: float = 0.2
