@@ -26,8 +26,8 @@ class Fused:
     confidences
         Mean over the references used.
     spread_deg
-        Mean angle between a particle's predictions in the frames but one and its consensus ``[n]``; frames that were
-        left out count.
+        Median angle between a particle's predictions and its consensus, over all references, the larger of two
+        ``[n]``.
     weights
         Of every reference ``[m]``: its agreement with the others, zero where it was left out.
     """
@@ -60,7 +60,7 @@ def fuse(placed: Placed) -> Fused:
         rotations=consensus,
         shifts=(shares[..., None] * placed.shifts).sum(0),
         confidences=placed.confidences[used].mean(0),
-        spread_deg=angles.sum(0) / max(1, len(angles) - 1),
+        spread_deg=angles.sort(0).values[len(angles) // 2],
         weights=weights,
     )
 
