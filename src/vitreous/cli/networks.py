@@ -14,7 +14,7 @@ from vitreous.methods.registry import get
 from vitreous.methods.search.config import SearchConfig
 
 SHIPPED = "weights/fastar.safetensors"
-SHIPPED_SHA256 = "245137f4e569fb191ff524cdcef53c4ac703e7f70b2b8549e9e3fd1cfcbe2687"
+SHIPPED_SHA256 = "e450b288cf1cd668656571c67fce23af46ec4edd579060d41f290bb163f9a18a"
 """Of the tensors of the weights that come with the package; its test fails where they were changed."""
 
 
