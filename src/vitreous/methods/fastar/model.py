@@ -190,7 +190,8 @@ class PoseNetwork(nn.Module):
 
     def gather(self, rays: Rays, poses: RoughPoses) -> list[Gathered]:
         """Sum over views of what they say of each direction, for every map of the decoder."""
-        return [self._map(which).gather(rays, poses).total() for which in range(self.config.maps)]
+        parts = rays.recentred(poses.shifts)
+        return [self._map(which).gather(parts, poses).total() for which in range(self.config.maps)]
 
     def frame(self, tokens: Tokens) -> Frame:
         """States of the reference, the first view, that define a frame in which any number of views can be placed."""
@@ -215,7 +216,7 @@ class PoseNetwork(nn.Module):
             if layer in self._compares:
                 which = self._compares[layer]
                 poses = self._poses(self._read(self.heads[1](others)))
-                others = others + self._map(which).compare(_rays(tokens), poses, frame.maps[which])
+                others = others + self._map(which).compare(_rays(tokens).recentred(poses.shifts), frame.maps[which])
         return self._read(self.heads[1](others))
 
     @property
@@ -236,16 +237,16 @@ class PoseNetwork(nn.Module):
         self, tokens: Tokens, prediction: Prediction, which: int, context: int | None
     ) -> tuple[Float[Tensor, "b m t w"], Gathered]:
         """Gather a map from all views that are heard; compare all but the reference with the share of the others."""
-        rays, poses = _rays(tokens), self._poses(prediction)
+        poses = self._poses(prediction)
+        parts = _rays(tokens).recentred(poses.shifts)
         trust = poses.weights[:, 1:].clamp_min(1e-7)
         if context is not None:
             trust = trust * (torch.arange(trust.shape[1], device=trust.device) < context)
         known = trust.amax(1, keepdim=True)  # the reference's own pose is
         poses = replace(poses, weights=torch.cat([known, trust], 1) / known)
-        own = self._map(which).gather(rays, poses)
-        placed = slice(1, None)
+        own = self._map(which).gather(parts, poses)
         gathered = own.total()
-        return self._map(which).compare(rays.views(placed), poses.views(placed), gathered, own.views(placed)), gathered
+        return self._map(which).compare(parts[:, 1:], gathered, own.views(slice(1, None))), gathered
 
     def _others(self, tokens: Tokens, reference: Tensor | None) -> tuple[Tensor, Matches]:
         """Return the tokens of views that are no reference, and what they have in common with it."""

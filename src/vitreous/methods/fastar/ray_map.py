@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from vitreous.geometry.grids import fibonacci_directions
 from vitreous.geometry.planar_maps import line_angles, line_directions
 from vitreous.methods.fastar.config import ModelConfig
-from vitreous.methods.fastar.rays import CORRELATION, Rays
+from vitreous.methods.fastar.rays import CORRELATION
 from vitreous.nn.attention import softmax
 from vitreous.typing import Float
 
@@ -41,10 +41,6 @@ class RoughPoses:
     rotations: Float[Tensor, "b n 3 3"]
     shifts: Float[Tensor, "b n 2"]
     weights: Float[Tensor, "b n"]
-
-    def views(self, rows: slice) -> "RoughPoses":
-        """Return some of the views."""
-        return RoughPoses(self.rotations[:, rows], self.shifts[:, rows], self.weights[:, rows])
 
 
 @dataclass(frozen=True)
@@ -106,26 +102,25 @@ class RayMap(nn.Module):
         for layer in (self.describe, self.vote):
             nn.init.zeros_(layer.weight)
 
-    def gather(self, rays: Rays, poses: RoughPoses) -> Gathered:
-        """Return what each view says of each direction."""
+    def gather(self, parts: Float[Tensor, "b n r s 2"], poses: RoughPoses) -> Gathered:
+        """Return what each view, its rays whitened and centred, says of each direction."""
         cosines = (self.rays @ poses.rotations.mT) @ self.directions.T
         concentration = self.log_concentration.exp()
         kernel, opposite = (
             torch.exp(concentration * (c - 1)) * poses.weights[..., None, None] for c in (cosines, -cosines)
         )
-        parts = rays.recentred(poses.shifts)
         values = torch.cat([(kernel + opposite).mT @ parts[..., 0], (kernel - opposite).mT @ parts[..., 1]], -1)
         return Gathered(values, (kernel + opposite).sum(-2))
 
     def compare(
-        self, rays: Rays, poses: RoughPoses, total: Gathered, own: Gathered | None = None
+        self, parts: Float[Tensor, "b n r s 2"], total: Gathered, own: Gathered | None = None
     ) -> Float[Tensor, "b n t w"]:
         """Describe how the rays of each view match the map, without the view's own share in it."""
         values, weights = total.values[:, None], total.weights[:, None]
         if own is not None:
             values, weights = values - own.values, weights - own.weights
         mean = values / (weights + 0.3 * weights.mean(-1, keepdim=True) + 1e-6)[..., None]
-        found = self.correlate(rays.recentred(poses.shifts), mean.unflatten(-1, (2, -1)))
+        found = self.correlate(parts, mean.unflatten(-1, (2, -1)))
         votes = self._votes(found)
         return self.describe(_by_token(found, self.group)) + self.vote(_by_token(votes, self.group))
 
