@@ -15,6 +15,7 @@ from vitreous.data import ArraySource, Optics, Particles, Result, SilentJournal,
 from vitreous.errors import ConfigError, InputError
 from vitreous.io.weights import save_weights
 from vitreous.methods.fastar.config import FrameConfig, ModelConfig
+from vitreous.methods.fastar.method import Proposal
 from vitreous.methods.fastar.model import PoseNetwork
 from vitreous.methods.fastar.published import card_of, load_network
 from vitreous.methods.search.config import SearchConfig
@@ -42,19 +43,17 @@ def hand_over(monkeypatch, verdict: str, network: Network, run: MethodRun) -> tu
     """Run with a network that returns ``verdict``; return the result, the calls of the search and what was said."""
     calls, said = [], []
     half_sets = torch.tensor([1, 2, 1, 2])
-    proposal = Result(
-        half_maps=MAPS,
-        half_sets=half_sets,
-        verdict=verdict,
-        warnings=("from the network",),
-        metrics={"diameter_A": 123.0, "agreement_shell": 5.0},
-    )
+    metrics = {"diameter_A": 123.0, "agreement_shell": 5.0}
+    proposal = Proposal(MAPS, half_sets, 5.0, verdict, ("from the network",), metrics)
 
     class Proposer:
         def __init__(self, loaded: PoseNetwork, config) -> None:
             assert isinstance(loaded, PoseNetwork)
 
         def run(self, *_: object) -> Result:
+            return Result(verdict=verdict, warnings=("from the network alone",))
+
+        def propose(self, *_: object) -> Proposal:
             return proposal
 
     class Judge:
@@ -75,7 +74,8 @@ def test_a_confident_network_gives_the_search_its_maps_halves_and_diameter(monke
     result, [(config, particles, starts)], _ = hand_over(
         monkeypatch, "solved", Network(weights, FrameConfig(), alone=False), run
     )
-    assert starts is MAPS
+    assert starts.maps is MAPS
+    assert starts.agreement_shell == 5.0
     assert particles.half_sets.tolist() == [1, 2, 1, 2]
     assert (config.diameter_A, config.seed) == (123.0, 7)
     assert result.metrics["network_agreement_shell"] == 5.0
@@ -95,7 +95,7 @@ def test_an_unsure_network_is_told_and_the_search_begins_at_random(monkeypatch, 
 def test_the_network_alone_does_not_search(monkeypatch, weights, run) -> None:
     result, calls, _ = hand_over(monkeypatch, "failed", Network(weights, FrameConfig(), alone=True), run)
     assert calls == []
-    assert result.verdict == "failed"
+    assert (result.verdict, result.warnings) == ("failed", ("from the network alone",))
 
 
 def test_the_weights_in_the_package_are_those_that_the_code_names() -> None:

@@ -9,17 +9,22 @@ import pytest
 import torch
 
 from tests.crosscheck.relion import varied_optics
-from vitreous.data import ArraySource, Optics, Particles, Poses, Result
+from vitreous.compute.progress import SilentProgress
+from vitreous.data import ArraySource, Optics, Particles, Poses, Result, SilentJournal, Volume
 from vitreous.errors import ConfigError, InputError
 from vitreous.evaluate.poses import PoseErrors, compare_poses
 from vitreous.fourier.resize import resize_map
-from vitreous.geometry.rotations import random_rotations
+from vitreous.geometry.rotations import random_rotations, rotation_from_vector
 from vitreous.methods.registry import get
 from vitreous.methods.search.config import SearchConfig
 from vitreous.methods.search.method import Search
 from vitreous.methods.search.schedule import schedule, shift_grid
+from vitreous.methods.search.starts import GivenStarts
 from vitreous.physics.image_model import render
 from vitreous.physics.slices import FourierVolume
+from vitreous.reconstruct.align_maps import mirror_map
+from vitreous.reconstruct.backprojection import solve
+from vitreous.reconstruct.known_poses import back_project_halves, split_half_sets
 from vitreous.simulate.density import DensityGrid, atoms_to_density
 from vitreous.simulate.phantom import Phantom
 
@@ -67,6 +72,40 @@ def test_poses_are_found_from_nothing() -> None:
     assert errors.median_deg < 4
     assert errors.within_10_deg > 0.85
     assert errors.shift_mean_px < 0.6
+
+
+class Recorder(SilentJournal):
+    """Keeps the names of the stages that are logged."""
+
+    def __init__(self) -> None:
+        self.stages: list[str] = []
+
+    def log(self, metrics) -> None:
+        self.stages.append(str(metrics["stage"]))
+
+
+def test_given_starts_shorten_the_march_as_far_as_they_agree() -> None:
+    """Maps of the halves with poses 12° off, in a smaller box; the first is mirrored, the search does not mind."""
+    particles, truth = phantom_stack().particles, phantom_stack().truth
+    half_sets = split_half_sets(particles, 0)
+    off = rotation_from_vector(0.12 * torch.randn(N, 3, generator=torch.Generator().manual_seed(4)))
+    rough = Poses(off @ truth.rotations, truth.shifts_A)
+    grids = back_project_halves(particles, rough, half_sets, "C1", SilentProgress(), radius=9.0)
+    voxel_A = BOX * PIXEL_SIZE_A / grids[0].box
+    first, second = (Volume(solve(grid) * BOX, voxel_A) for grid in grids)
+    halved = replace(particles, half_sets=half_sets)
+    count = {}
+    for shell in (8.0, 99.0):
+        journal = Recorder()
+        starts = GivenStarts((mirror_map(first), second), shell)
+        result = Search(QUICK).run(halved, journal=journal, starts=starts)
+        count[shell] = journal.stages.count("start 1")
+        errors = errors_of(result)
+        assert errors.median_deg < 4
+        assert errors.within_10_deg > 0.85
+    steps = [step.radius for step in schedule(QUICK)]
+    assert count[8.0] == sum(radius >= 8 for radius in steps)
+    assert count[99.0] == sum(radius >= 10 for radius in steps)  # four fifths of the way from 6 to 11
 
 
 def test_result_is_complete_and_judged_solved() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from vitreous import __version__
 from vitreous.cli.failures import run_guarded
 from vitreous.cli.registry import COMMANDS, find, overview
+from vitreous.compute.allocator import keep_freed_memory
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -44,4 +45,5 @@ def run_command(name: str, words: list[str]) -> None:
     words = with_units(words, command_class)
     default = read_defaults(command_class, words, name)
     command = parse(command_class, words, name, default)
+    keep_freed_memory()
     command.run(RunContext.start(name, words, command))

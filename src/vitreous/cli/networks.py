@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from vitreous.cli.context import RunContext
 from vitreous.compute.progress import Progress
@@ -12,6 +12,9 @@ from vitreous.errors import ConfigError
 from vitreous.methods.fastar.config import FastARConfig, FrameConfig
 from vitreous.methods.registry import get
 from vitreous.methods.search.config import SearchConfig
+
+if TYPE_CHECKING:
+    from vitreous.methods.fastar.method import Proposal
 
 SHIPPED = "weights/fastar.safetensors"
 SHIPPED_SHA256 = "e450b288cf1cd668656571c67fce23af46ec4edd579060d41f290bb163f9a18a"
@@ -39,15 +42,18 @@ class Network:
 def network_then_search(run: MethodRun, network: Network, search: SearchConfig, context: RunContext) -> Result:
     """Predict poses; then search on from their maps, or from random starts where the network is not confident."""
     from vitreous.methods.fastar.published import load_network
+    from vitreous.methods.search.starts import GivenStarts
 
     loaded, card = (
         load_network(shipped_weights(), SHIPPED_SHA256) if network.weights is None else load_network(network.weights)
     )
     context.say(f"Pose network {card.name}, {card.images:,} training views, {card.date}")
     config = FastARConfig(search.diameter_A, search.seed, network.frames)
-    proposed: Result = get("fastar")(loaded, config).run(*run)
+    method = get("fastar")(loaded, config)
     if network.alone:
-        return proposed
+        alone: Result = method.run(*run)
+        return alone
+    proposed: Proposal = method.propose(run.particles, run.progress, run.journal)
     found = replace(search, diameter_A=float(proposed.metrics["diameter_A"]))
     figures = {f"network_{name}": value for name, value in proposed.metrics.items() if name.startswith(_KEPT)}
     if proposed.verdict == "failed":
@@ -56,7 +62,8 @@ def network_then_search(run: MethodRun, network: Network, search: SearchConfig, 
         notes = (*proposed.warnings, "The pose network was not confident, so the map comes from a search.")
     else:
         halved = run._replace(particles=replace(run.particles, half_sets=proposed.half_sets))
-        result = get("search")(found).run(*halved, starts=proposed.half_maps)
+        starts = GivenStarts(proposed.maps, proposed.agreement_shell)
+        result = get("search")(found).run(*halved, starts=starts)
         notes = ()
     return replace(result, warnings=(*result.warnings, *notes), metrics={**result.metrics, **figures})
 

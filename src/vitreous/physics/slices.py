@@ -14,7 +14,6 @@ from torch import Tensor
 
 from vitreous.constants import PADDING
 from vitreous.fourier.frequencies import Disc, disc
-from vitreous.fourier.transform import centred_resize, irfft3_centred, rfft3_centred
 from vitreous.physics import kernels
 from vitreous.physics.slices_reference import insert_plain, slice_plain
 from vitreous.typing import Complex, Float, ImagesFT, Map, Rotations
@@ -26,11 +25,34 @@ def gridding_window(box: int, padding: int = PADDING, device: torch.device | str
     return axis[:, None, None] * axis[None, :, None] * axis
 
 
-def _half_grid(padded: Complex[Tensor, "z y half_x"]) -> Complex[Tensor, "g g h"]:
-    """Reorder a padded half-space transform so that zero is in the middle and both Nyquist planes are there."""
-    n = padded.shape[0]
-    order = torch.arange(-(n // 2), n // 2 + 1, device=padded.device) % n
-    return padded[order][:, order]
+def _half_grid(values: Map, n: int) -> Complex[Tensor, "g g h"]:
+    """Transform a map, padded to ``n``: zero frequency in the middle, both Nyquist planes there.
+
+    Each axis is padded just before its own transform, so that no padded map is ever made.
+    """
+    planes = torch.fft.rfft(_wrapped(values, n, 2), dim=2)
+    planes = _centred(torch.fft.fft(_wrapped(planes, n, 1), dim=1), 1)
+    return _centred(torch.fft.fft(_wrapped(planes, n, 0), dim=0), 0)
+
+
+def _wrapped(array: Tensor, n: int, dim: int) -> Tensor:
+    """Pad an axis to ``n`` and move its centre to index 0."""
+    box = array.shape[dim]
+    centre = box // 2
+    zeros = array.new_zeros([n - box if axis == dim else size for axis, size in enumerate(array.shape)])
+    return torch.cat([array.narrow(dim, centre, box - centre), zeros, array.narrow(dim, 0, centre)], dim)
+
+
+def _centred(array: Tensor, dim: int) -> Tensor:
+    """Move zero frequency to the middle of an even axis; the Nyquist plane comes first and last."""
+    half = array.shape[dim] // 2
+    return torch.cat([array.narrow(dim, half, half), array.narrow(dim, 0, half + 1)], dim)
+
+
+def _unwrapped(array: Tensor, box: int, dim: int) -> Tensor:
+    """Undo :func:`_wrapped`: the ``box`` entries about index 0, which moves to the centre."""
+    centre, n = box // 2, array.shape[dim]
+    return torch.cat([array.narrow(dim, n - centre, centre), array.narrow(dim, 0, box - centre)], dim)
 
 
 def _padded_size(box: int, padding: int) -> int:
@@ -113,8 +135,7 @@ class FourierVolume:
         """Transform a map ``[z, y, x]``; differentiable. An odd box takes an even padding only."""
         box = values.shape[-1]
         window = gridding_window(box, padding, values.device).to(values.dtype)
-        padded = centred_resize(values / window, _padded_size(box, padding), (0, 1, 2))
-        return FourierVolume(_half_grid(rfft3_centred(padded)), box, padding)
+        return FourierVolume(_half_grid(values / window, _padded_size(box, padding)), box, padding)
 
     def disc(self, max_radius: float | None = None) -> Disc:
         """Coefficients of the projections inside ``max_radius`` (default: all inside the Nyquist circle)."""
@@ -179,6 +200,11 @@ class SliceAccumulator:
         both._sums[0] = self._sums.sum(0) + other._sums.sum(0)
         return both
 
+    @property
+    def native_sums(self) -> Float[Tensor, "t g g h 3"] | None:
+        """The private grids, for compiled kernels; None where the sums are not kept in the CPU's memory."""
+        return self._sums if self._native else None
+
     def totals(self) -> tuple[Complex[Tensor, "g g h"], Float[Tensor, "g g h"]]:
         """Numerator and denominator, with Friedel mates added on the plane ``kx = 0``."""
         total = self._sums.sum(0) if len(self._sums) > 1 else self._sums[0].clone()
@@ -192,6 +218,16 @@ def map_from_grid(grid: Complex[Tensor, "g g h"], box: int, padding: int = PADDI
     n = padding * box
     order = torch.arange(n, device=grid.device)
     order = torch.where(order < n - n // 2, order, order - n) + grid.shape[0] // 2
-    padded = irfft3_centred(grid[order][:, order][:, :, : n // 2 + 1], n)
-    cropped = centred_resize(padded, box, (0, 1, 2))
-    return cropped / gridding_window(box, padding, grid.device).to(cropped)
+    return map_from_transform(grid[order][:, order][:, :, : n // 2 + 1], box, padding)
+
+
+def map_from_transform(transform: Complex[Tensor, "n n h"], box: int, padding: int = PADDING) -> Map:
+    """Do as :func:`map_from_grid` with a padded half-space transform in the order of ``torch.fft``.
+
+    Each axis is cropped right after its own transform, so that no padded map is ever made.
+    """
+    n = padding * box
+    planes = _unwrapped(torch.fft.ifft(transform, dim=0), box, 0)
+    planes = _unwrapped(torch.fft.ifft(planes, dim=1), box, 1)
+    values = _unwrapped(torch.fft.irfft(planes, n=n, dim=2), box, 2)
+    return values / gridding_window(box, padding, transform.device).to(values)

@@ -4,8 +4,10 @@ Every centred image is multiplied by its CTF and inserted as a slice; ``CTF²`` 
 the least-squares map (CryoFastAR eq. 5 with the interpolation kernel's adjoint in place of nearest-voxel insertion).
 """
 
+import math
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,7 +17,8 @@ from vitreous.fourier.transform import rfft2_centred
 from vitreous.geometry.symmetry import PointGroup
 from vitreous.physics.ctf import evaluate_ctf
 from vitreous.physics.shifts import half_plane_phases
-from vitreous.physics.slices import SliceAccumulator, map_from_grid
+from vitreous.physics.slices import SliceAccumulator, map_from_grid, map_from_transform
+from vitreous.reconstruct import solve_kernels
 from vitreous.typing import Complex, Float, Images, Int, Rotations
 
 _BATCH_VALUES = 4_000_000
@@ -25,6 +28,11 @@ def batches(n: int, box: int) -> Iterator[Int[Tensor, " b"]]:
     """Consecutive index batches whose images take about 16 MB."""
     size = max(1, _BATCH_VALUES // (box * box))
     return (torch.arange(start, min(start + size, n)) for start in range(0, n, size))
+
+
+def working_box(radius: float) -> int:
+    """Even box, in voxels, of a map that holds frequencies up to ``radius``."""
+    return 2 * (math.ceil(radius) + 2)
 
 
 def centred_coefficients(images: Images, shifts_px: Float[Tensor, "n 2"], disc: Disc) -> Complex[Tensor, "n k"]:
@@ -53,13 +61,6 @@ def shell_of_grid(grid_size: int, padding: int) -> Int[Tensor, "g g h"]:
     return torch.floor(radius + 0.5).long()
 
 
-def shell_average(values: Float[Tensor, "g g h"], shell: Int[Tensor, "g g h"], n_shells: int) -> Float[Tensor, " s"]:
-    """Mean of a padded grid's values in each shell ``0 … n_shells − 1``."""
-    flat = shell.reshape(-1).clamp_max(n_shells)
-    sums = torch.zeros(n_shells + 1, dtype=torch.float64).index_add_(0, flat, values.reshape(-1).double())
-    return (sums / torch.bincount(flat, minlength=n_shells + 1).clamp_min(1))[:n_shells]
-
-
 def solve(
     accumulator: SliceAccumulator, *, prior: Float[Tensor, " s"] | None = None, floor: float = 1e-3
 ) -> Float[Tensor, "z y x"]:
@@ -76,21 +77,44 @@ def solve(
     floor
         Share of the shell's mean denominator that is added, which tames voxels that no slice came near.
     """
-    numerator, denominator = accumulator.totals()
-    box, n_shells = accumulator.box, accumulator.box // 2 + 1
-    shell = shell_of_grid(denominator.shape[0], accumulator.padding)
-    added = floor * shell_average(denominator, shell, n_shells)
+    added = floor * shell_weights(accumulator)
     if prior is not None:
-        added[: len(prior)] += prior[:n_shells]
-    inside = shell < n_shells
-    total = denominator + added.float()[shell.clamp_max(n_shells - 1)]
-    values = torch.where(inside & (total > 0), numerator / total.clamp_min(1e-30), torch.zeros_like(numerator))
-    return map_from_grid(values, box, accumulator.padding)
+        added[: len(prior)] += prior[: len(added)]
+    if accumulator.native_sums is None:
+        return map_from_grid(quotient_plain(accumulator, added), accumulator.box, accumulator.padding)
+    n = accumulator.padding * accumulator.box
+    out = torch.empty(n, n, n // 2 + 1, 2)
+    solve_kernels.quotient_kernel(
+        accumulator.native_sums.numpy(), added.float().numpy(), np.float32(accumulator.padding), out.numpy()
+    )
+    return map_from_transform(torch.view_as_complex(out), accumulator.box, accumulator.padding)
+
+
+def quotient_plain(accumulator: SliceAccumulator, added: Float[Tensor, " s"]) -> Complex[Tensor, "g g h"]:
+    """Return ``numerator / (denominator + added)``, zero beyond the last shell."""
+    numerator, denominator = accumulator.totals()
+    shell = shell_of_grid(denominator.shape[0], accumulator.padding).to(denominator.device)
+    total = denominator + added.to(denominator)[shell.clamp_max(len(added) - 1)]
+    known = (shell < len(added)) & (total > 0)
+    return torch.where(known, numerator / total.clamp_min(1e-30), torch.zeros_like(numerator))
 
 
 def shell_weights(accumulator: SliceAccumulator) -> Float[Tensor, " s"]:
     """Mean denominator of each shell: how many images, weighted by CTF², reach a voxel of the padded grid."""
+    n_shells, sums = accumulator.box // 2 + 1, accumulator.native_sums
+    if sums is None:
+        return shell_weights_plain(accumulator)
+    found = torch.zeros(2, sums.shape[1], n_shells + 1, dtype=torch.float64)
+    solve_kernels.shell_weight_kernel(sums.numpy(), np.float32(accumulator.padding), found.numpy())
+    totals, counts = found.sum(1)[:, :n_shells]
+    return totals / counts.clamp_min(1)
+
+
+def shell_weights_plain(accumulator: SliceAccumulator) -> Float[Tensor, " s"]:
+    """Twin of :func:`shell_weights` in torch operations."""
+    n_shells = accumulator.box // 2 + 1
     _, denominator = accumulator.totals()
-    return shell_average(
-        denominator, shell_of_grid(denominator.shape[0], accumulator.padding), accumulator.box // 2 + 1
-    )
+    shell = shell_of_grid(denominator.shape[0], accumulator.padding).to(denominator.device)
+    flat = shell.reshape(-1).clamp_max(n_shells)
+    sums = flat.new_zeros(n_shells + 1, dtype=torch.float64).index_add_(0, flat, denominator.reshape(-1).double())
+    return (sums / torch.bincount(flat, minlength=n_shells + 1).clamp_min(1))[:n_shells].cpu()

@@ -19,6 +19,7 @@ from vitreous.reconstruct.backprojection import (
     shell_weights,
     solve,
     symmetry_copies,
+    working_box,
 )
 from vitreous.reconstruct.half_maps import half_map_curves, mask_warning, resolution_of, signal_to_noise
 from vitreous.reconstruct.masks import auto_mask, sphere_mask
@@ -81,13 +82,23 @@ def grid_copies(box: int, threads: int) -> int:
 
 
 def back_project_halves(
-    particles: Particles, poses: Poses, half_sets: Int[Tensor, " n"], symmetry: str, progress: Progress
+    particles: Particles,
+    poses: Poses,
+    half_sets: Int[Tensor, " n"],
+    symmetry: str,
+    progress: Progress,
+    *,
+    radius: float | None = None,
 ) -> tuple[SliceAccumulator, SliceAccumulator]:
-    """Insert every particle into the accumulator of its half-set; images are read once, in order."""
-    coefficients = disc(particles.box, particles.box / 2)
+    """Insert every particle into the accumulator of its half-set; images are read once, in order.
+
+    With a ``radius``, in Fourier pixels, only frequencies up to there are inserted, into grids that just hold them.
+    """
+    coefficients = disc(particles.box, particles.box / 2 if radius is None else radius)
     k = (coefficients.kx, coefficients.ky)
-    copies = grid_copies(particles.box, torch.get_num_threads())
-    first, second = (SliceAccumulator(particles.box, threads=copies) for _ in range(2))
+    box = particles.box if radius is None else working_box(radius)
+    copies = grid_copies(box, torch.get_num_threads())
+    first, second = (SliceAccumulator(box, threads=copies) for _ in range(2))
     group = point_group(symmetry)
     with progress.stage("Back-projecting", total=len(particles)):
         for indices in batches(len(particles), particles.box):

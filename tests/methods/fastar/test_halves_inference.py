@@ -1,13 +1,18 @@
 import numpy as np
+import pytest
 import torch
 
 from vitreous.compute.progress import SilentProgress
 from vitreous.data import ArraySource, Optics, Particles, Poses
 from vitreous.evaluate.poses import compare_poses
+from vitreous.fourier.frequencies import disc
+from vitreous.fourier.shells import fsc
 from vitreous.fourier.transform import irfft2_centred
 from vitreous.geometry.rotations import mirror_rotations, random_rotations, rotation_from_vector
 from vitreous.methods.fastar.halves import join_halves
 from vitreous.methods.fastar.scenes import Blobs
+from vitreous.physics.slices import FourierVolume
+from vitreous.reconstruct.backprojection import centred_coefficients
 from vitreous.simulate.bead_views import project_beads
 
 N, BOX, PIXEL_A = 400, 32, 5.0
@@ -35,4 +40,14 @@ def test_halves_in_different_frames_and_hands_are_brought_together(generator: to
     assert found.median_deg < 12  # errors of 0.1 rad per axis: median 8.8°
     assert found.shift_mean_px < 0.3
     assert joined.agreement_shell > 5
+    first, second = joined.maps
+    assert float(fsc(first.values, second.values)[1:5].min()) > 0.5
+    assert first.box * first.voxel_size_A == pytest.approx(BOX * PIXEL_A)
+    # the slices of the maps have the scale of the images
+    radius = 4.0
+    of_map = FourierVolume.from_map(first.values / BOX)
+    k = disc(BOX, radius)
+    slices = of_map.sample(joined.poses.rotations[:50].contiguous(), k.kx, k.ky)
+    seen = centred_coefficients(images[:50], joined.poses.shifts_A[:50] / PIXEL_A, k)
+    assert float((slices.conj() * seen).real.sum() / slices.abs().square().sum()) == pytest.approx(1, abs=0.2)
     assert torch.equal(given.rotations, apart)

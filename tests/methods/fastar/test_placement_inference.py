@@ -1,10 +1,15 @@
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 
 from vitreous.compute.progress import SilentProgress
 from vitreous.data import ArraySource, Optics, Particles
 from vitreous.errors import ConfigError, InputError
+from vitreous.methods.fastar import method
 from vitreous.methods.fastar.config import FastARConfig, FrameConfig, ModelConfig
+from vitreous.methods.fastar.halves import join_halves
 from vitreous.methods.fastar.method import FastAR
 from vitreous.methods.fastar.model import PoseNetwork
 from vitreous.methods.fastar.placement import Placement
@@ -74,28 +79,44 @@ def test_later_passes_compare_with_the_map_of_all_particles(network, generator, 
     assert one_set.maps[0].weights.shape == frames[0].maps[0].weights[:1].shape
 
 
-def test_too_few_particles_are_refused(network) -> None:
-    import numpy as np
+def noise(n: int, generator: torch.Generator) -> Particles:
+    ids = np.array([f"{i + 1}@a.mrcs" for i in range(n)])
+    return Particles(ArraySource(torch.randn(n, 32, 32, generator=generator), 4.0), Optics.without_ctf(n), ids)
 
-    ids = np.array([f"{i + 1}@a.mrcs" for i in range(30)])
-    particles = Particles(ArraySource(torch.randn(30, 32, 32), 4.0), Optics.without_ctf(30), ids)
+
+def test_too_few_particles_are_refused(network, generator) -> None:
     with pytest.raises(InputError, match="too few particles"):
-        FastAR(network).run(particles)
+        FastAR(network).run(noise(30, generator))
+    with pytest.raises(InputError, match="too few particles"):
+        FastAR(network).propose(noise(30, generator))
+
+
+def test_an_empty_half_set_is_refused(network, generator) -> None:
+    particles = replace(noise(120, generator), half_sets=torch.ones(120, dtype=torch.int64))
+    with pytest.raises(InputError, match="half-set is empty"):
+        FastAR(network).propose(particles)
+
+
+def test_a_proposal_places_as_many_of_both_halves_and_splits_all(network, generator, monkeypatch) -> None:
+    seen = []
+    monkeypatch.setattr(method, "join_halves", lambda *a: seen.append(a[2]) or join_halves(*a))
+    frames = FrameConfig(candidates=3, references=2, passes=2, particles=120)
+    found = FastAR(network, FastARConfig(80.0, seed=5, frames=frames)).propose(noise(300, generator))
+    assert torch.bincount(seen[0])[1:].tolist() == [60, 60]
+    assert torch.bincount(found.half_sets)[1:].tolist() == [150, 150]
+    assert found.verdict == "failed"
+    assert found.maps[0].box * found.maps[0].voxel_size_A == pytest.approx(32 * 4.0)
+    assert found.metrics["diameter_A"] == 80.0
 
 
 def test_pure_noise_is_not_called_solved(network, generator) -> None:
     """A network that knows nothing, on images that hold nothing."""
-    import numpy as np
-
-    n = 200
-    ids = np.array([f"{i + 1}@a.mrcs" for i in range(n)])
-    particles = Particles(ArraySource(torch.randn(n, 32, 32, generator=generator), 4.0), Optics.without_ctf(n), ids)
     config = FastARConfig(diameter_A=80.0, frames=FrameConfig(candidates=4, references=2, passes=2))
-    result = FastAR(network, config).run(particles)
+    result = FastAR(network, config).run(noise(200, generator))
     assert result.verdict == "failed"
     assert any("not confident" in warning for warning in result.warnings)
     assert result.poses is not None
-    assert len(result.poses.rotations) == n
+    assert len(result.poses.rotations) == 200
 
 
 @pytest.mark.parametrize(("shell", "spread", "verdict"), [

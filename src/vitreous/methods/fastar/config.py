@@ -135,6 +135,8 @@ class FrameConfig:
     """Frames that agreed best with the others, with which the later passes go on."""
     passes: int = 3
     """Predictions of all particles; each has the views centred, and the map gathered from all, as the last one says."""
+    particles: int = 2000
+    """Particles, of both halves together, that are placed for a search to begin with; the network alone places all."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot work."""
@@ -144,6 +146,7 @@ class FrameConfig:
             ("references", 1),
             ("finalists", 1),
             ("passes", 1),
+            ("particles", 100),
         ):
             if getattr(self, name) < least:
                 flag = f"--network.{name.replace('_', '-')}"

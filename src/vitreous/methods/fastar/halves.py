@@ -7,14 +7,18 @@ import torch
 from vitreous.compute.progress import Progress
 from vitreous.constants import FSC_TO_TRUTH
 from vitreous.data import Particles, Poses, Volume
-from vitreous.fourier.resize import resize_map
 from vitreous.fourier.shells import crossing_shell, fsc
 from vitreous.geometry.rotations import mirror_rotations
 from vitreous.reconstruct.align_maps import align_maps
-from vitreous.reconstruct.known_poses import back_project_halves, half_volumes
+from vitreous.reconstruct.backprojection import solve
+from vitreous.reconstruct.known_poses import back_project_halves
+from vitreous.reconstruct.masks import sphere_mask
 from vitreous.typing import Int
 
-_LARGEST_BOX = 64
+_LARGEST_RADIUS = 22.0
+"""Fourier pixels up to which the maps are made: at a particle of half the box, what poses 5° off can show."""
+
+_EDGE_VOXELS = 2.0
 
 
 @dataclass(frozen=True)
@@ -25,20 +29,26 @@ class Joined:
     ----------
     poses
         Of all particles.
+    maps
+        Of the two halves, in that frame, in a box that just holds their frequencies; the slices of the maps have the
+        scale of the images.
     agreement_shell
         Shell, in Fourier pixels, at which the two maps stop agreeing (FSC 0.5). They share nothing but the network.
     """
 
     poses: Poses
+    maps: tuple[Volume, Volume]
     agreement_shell: float
 
 
 def join_halves(particles: Particles, poses: Poses, half_sets: Int[torch.Tensor, " n"], progress: Progress) -> Joined:
     """Back-project each half in its own frame, align the second map to the first, and move its poses with it."""
-    box = min(_LARGEST_BOX, particles.box)
-    grids = back_project_halves(particles, poses, half_sets, "C1", progress)
+    radius = min(_LARGEST_RADIUS, particles.box / 2 - 1)
+    grids = back_project_halves(particles, poses, half_sets, "C1", progress, radius=radius)
+    box = grids[0].box
     voxel_A = particles.pixel_size_A * particles.box / box
-    first, second = (Volume(resize_map(v.values, box), voxel_A) for v in half_volumes(grids, particles.pixel_size_A))
+    seen = sphere_mask(box, box / 2, _EDGE_VOXELS)
+    first, second = (Volume(solve(grid) * particles.box * seen, voxel_A) for grid in grids)
     found = align_maps(second, first)
     shell = crossing_shell(fsc(found.volume.values, first.values), FSC_TO_TRUTH)
     mine = half_sets == 2
@@ -48,5 +58,5 @@ def join_halves(particles: Particles, poses: Poses, half_sets: Int[torch.Tensor,
     rotations[mine] = moved
     shifts_A = poses.shifts_A.clone()
     shifts_A[mine] += (moved @ found.translation_A.to(R))[:, :2]
-    reached = float(shell) if shell is not None else box / 2 - 1
-    return Joined(Poses(rotations, shifts_A), reached)
+    reached = radius if shell is None else min(radius, float(shell))
+    return Joined(Poses(rotations, shifts_A), (first, found.volume), reached)

@@ -1,5 +1,6 @@
 """The FastAR method: poses by forward passes of a pre-trained network, then one back-projection."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -19,9 +20,35 @@ from vitreous.methods.fastar.verdict import judge
 from vitreous.methods.fastar.views import Views
 from vitreous.reconstruct.backprojection import batches
 from vitreous.reconstruct.diameter import estimate_diameter_A
-from vitreous.reconstruct.known_poses import ReconstructConfig, reconstruct_halves, split_half_sets
+from vitreous.reconstruct.known_poses import ReconstructConfig, check_half_sets, reconstruct_halves, split_half_sets
 
 MIN_PARTICLES = 100
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """Two maps for a search to begin from, and how far they can be trusted.
+
+    Attributes
+    ----------
+    maps
+        One per half-set, in one frame, in a small box over the images' field; slices have the scale of the images.
+    half_sets
+        1 or 2 for every particle, also for those that were not placed.
+    agreement_shell
+        Shell, in Fourier pixels, at which the two maps stop agreeing (FSC 0.5).
+    verdict, warnings
+        ``"solved"``, ``"ambiguous"`` or ``"failed"``, and what to tell the user.
+    metrics
+        ``diameter_A``, ``agreement_shell``, ``mean_confidence``, ``median_spread_deg``.
+    """
+
+    maps: tuple[Volume, Volume]
+    half_sets: Tensor
+    agreement_shell: float
+    verdict: str
+    warnings: tuple[str, ...]
+    metrics: Mapping[str, float]
 
 
 class FastAR:
@@ -65,14 +92,39 @@ class FastAR:
         InputError
             If there are fewer than 100 particles.
         """
-        if len(particles) < MIN_PARTICLES:
-            raise InputError(
-                "too few particles for ab initio",
-                expected=f"at least {MIN_PARTICLES}",
-                found=len(particles),
-                remedy="Give more particles, or use `vitreous reconstruct` if they have poses",
-            )
+        _check(particles)
         return _FastARRun(self.network, self.config, particles, progress or SilentProgress()).result(mask, journal)
+
+    def propose(
+        self, particles: Particles, progress: Progress | None = None, journal: Journal | None = None
+    ) -> Proposal:
+        """Predict the poses of some particles, as many as ``frames.particles`` says, and make two maps of them.
+
+        Raises
+        ------
+        InputError
+            If there are fewer than 100 particles.
+        """
+        _check(particles)
+        half_sets = split_half_sets(particles, self.config.seed)
+        halved = replace(particles, half_sets=half_sets)
+        generator = torch.Generator().manual_seed(self.config.seed)
+        halves = [torch.nonzero(half_sets == number)[:, 0] for number in (1, 2)]
+        most = self.config.frames.particles // 2
+        some = torch.cat([rows[torch.randperm(len(rows), generator=generator)[:most]] for rows in halves])
+        chosen = halved.select(some.sort().values)
+        run = _FastARRun(self.network, self.config, chosen, progress or SilentProgress())
+        return run.proposal(half_sets, journal)
+
+
+def _check(particles: Particles) -> None:
+    if len(particles) < MIN_PARTICLES:
+        raise InputError(
+            "too few particles for ab initio",
+            expected=f"at least {MIN_PARTICLES}",
+            found=len(particles),
+            remedy="Give more particles, or use `vitreous reconstruct` if they have poses",
+        )
 
 
 @dataclass
@@ -84,6 +136,18 @@ class _Half:
     shifts_A: Tensor
 
 
+@dataclass
+class _Predicted:
+    """Both halves together, judged."""
+
+    joined: Joined
+    confidences: Tensor
+    spread_deg: Tensor
+    verdict: str
+    reasons: list[str]
+    metrics: dict[str, float]
+
+
 class _FastARRun:
     """One run over one particle set."""
 
@@ -92,10 +156,36 @@ class _FastARRun:
         self.warnings: list[str] = []
         self.diameter_A = config.diameter_A or self._estimate_diameter_A()
         self.half_sets = split_half_sets(particles, config.seed)
+        check_half_sets(self.half_sets)
         self.treatment = best_treatment(particles)
 
     def result(self, mask: Volume | None, journal: Journal | None) -> Result:
-        """Run all stages."""
+        """Place all particles, reconstruct and judge."""
+        found = self._predict(journal)
+        placed = replace(self.particles.with_poses(found.joined.poses), half_sets=self.half_sets)
+        made = reconstruct_halves(placed, ReconstructConfig(seed=self.config.seed), self.progress, mask)
+        return replace(
+            made,
+            poses=found.joined.poses,
+            scores={"confidence": found.confidences, "spread_deg": found.spread_deg},
+            verdict=found.verdict,
+            warnings=(*self.warnings, *made.warnings, *found.reasons),
+            metrics={**made.metrics, **found.metrics},
+        )
+
+    def proposal(self, half_sets: Tensor, journal: Journal | None) -> Proposal:
+        """Place all particles of this run and judge; ``half_sets`` are those of all particles."""
+        found = self._predict(journal)
+        return Proposal(
+            maps=found.joined.maps,
+            half_sets=half_sets,
+            agreement_shell=found.joined.agreement_shell,
+            verdict=found.verdict,
+            warnings=(*self.warnings, *found.reasons),
+            metrics=found.metrics,
+        )
+
+    def _predict(self, journal: Journal | None) -> "_Predicted":
         halves = [self._half(number) for number in (1, 2)]
         joined = join_halves(self.particles, self._poses(halves), self.half_sets, self.progress)
         confidences, spread = (self._gather(halves, name) for name in ("confidences", "spread_deg"))
@@ -103,16 +193,7 @@ class _FastARRun:
         metrics = self._metrics(joined, confidences, spread)
         if journal is not None:
             journal.log({"stage": "network", **metrics})
-        placed = replace(self.particles.with_poses(joined.poses), half_sets=self.half_sets)
-        made = reconstruct_halves(placed, ReconstructConfig(seed=self.config.seed), self.progress, mask)
-        return replace(
-            made,
-            poses=joined.poses,
-            scores={"confidence": confidences, "spread_deg": spread},
-            verdict=verdict,
-            warnings=(*self.warnings, *made.warnings, *reasons),
-            metrics={**made.metrics, **metrics},
-        )
+        return _Predicted(joined, confidences, spread, verdict, reasons, metrics)
 
     @property
     def _side_A(self) -> float:

@@ -12,9 +12,9 @@ from vitreous.fourier.filters import low_pass
 from vitreous.geometry.grids import so3_grid
 from vitreous.geometry.rotations import random_rotations
 from vitreous.methods.search.config import SearchConfig
-from vitreous.methods.search.schedule import GRID_INPLANE, GRID_NSIDE, Step, schedule, shift_grid, working_box
+from vitreous.methods.search.schedule import GRID_INPLANE, GRID_NSIDE, Step, schedule, shift_grid
 from vitreous.physics.slices import FourierVolume, SliceAccumulator
-from vitreous.reconstruct.backprojection import solve
+from vitreous.reconstruct.backprojection import solve, working_box
 from vitreous.reconstruct.coefficients import Coefficients, CoefficientStore, Spectra
 from vitreous.reconstruct.expectation import References, centred_copies, score, sharpness_for
 from vitreous.reconstruct.masks import sphere_mask
@@ -29,8 +29,8 @@ DENSITY_FLOOR = 0.02
 """Share of a shell's mean weight that is added to every voxel's."""
 
 NOISE_MEMORY = 0.9
-GIVEN_SHARE = 0.3
-"""Share of the schedule that a given start skips."""
+SKIPPED_SHARE = 0.8
+"""Share of the marching radius that a given start may skip at most."""
 
 
 @dataclass
@@ -85,7 +85,15 @@ class AbInitio:
         self.grid = so3_grid(GRID_NSIDE, GRID_INPLANE)
         self.noise = self.spectra.total
 
-    def run(self, progress: Progress, journal: Journal, name: int = 1, start: Map | None = None) -> Map:
+    def run(
+        self,
+        progress: Progress,
+        journal: Journal,
+        name: int = 1,
+        start: Map | None = None,
+        *,
+        start_shell: float = 0.0,
+    ) -> Map:
         """Return the map ``[z, y, x]`` on the working box.
 
         Parameters
@@ -95,11 +103,17 @@ class AbInitio:
         name
             Number of this start in the log.
         start
-            A map on the working box to begin from, at the radius that the schedule has there; random orientations
-            by default.
+            A map on the working box to begin from; random orientations by default.
+        start_shell
+            Shell up to which that map can be trusted: the schedule begins with the step that has reached it, and
+            keeps at least its last fifth.
         """
-        state = self._start() if start is None else self._start_from(start)
-        steps = schedule(self.config)[0 if start is None else round(GIVEN_SHARE * self.config.iterations) :]
+        steps = schedule(self.config)
+        if start is None:
+            state = self._start()
+        else:
+            steps = _steps_from(steps, start_shell)
+            state = self._start_from(start, steps[0].radius)
         with progress.stage(f"Searching start {name}", total=len(steps)):
             for number, step in enumerate(steps, start=1):
                 effective = self._iterate(state, step)
@@ -124,10 +138,10 @@ class AbInitio:
         accumulator.scale(0.0)
         return state
 
-    def _start_from(self, values: Map) -> StochasticMap:
+    def _start_from(self, values: Map, radius: float) -> StochasticMap:
         """Begin with a given map, low-passed at the first radius."""
         accumulator = SliceAccumulator(self.box, threads=torch.get_num_threads())
-        values = low_pass(values, self.config.start_radius)
+        values = low_pass(values, radius)
         return StochasticMap((values * self.mask).clamp_min(0), accumulator, self.spectra.total.clone())
 
     def _minibatch(self) -> Int[Tensor, " b"]:
@@ -191,6 +205,13 @@ class AbInitio:
         prior[:inside] = 1 / self.spectra.signal[torch.arange(inside).clamp_max(len(self.spectra.signal) - 1)]
         values = solve(state.accumulator, prior=prior, floor=DENSITY_FLOOR)
         state.values = (values * self.mask).clamp_min(0)
+
+
+def _steps_from(steps: list[Step], shell: float) -> list[Step]:
+    """Leave out the steps at radii below a shell, but for the last fifth of the march."""
+    first, last = steps[0].radius, steps[-1].radius
+    shell = min(shell, first + SKIPPED_SHARE * (last - first))
+    return [step for step in steps if step.radius >= shell]
 
 
 def _explained_power(part: Coefficients, references: References, best: Int[Tensor, " m"]) -> Float[Tensor, "2 k"]:

@@ -15,7 +15,7 @@ from vitreous.methods.search.config import SearchConfig
 from vitreous.methods.search.global_search import GridSearch
 from vitreous.methods.search.refinement import Refinement, RefinementSettings, RefinementState, log_likelihoods
 from vitreous.methods.search.stages import Stages
-from vitreous.methods.search.starts import find_start
+from vitreous.methods.search.starts import GivenStarts, find_start
 from vitreous.methods.search.verdict import Evidence, judge
 from vitreous.reconstruct.coefficients import CoefficientStore
 from vitreous.reconstruct.diameter import estimate_diameter_A
@@ -45,7 +45,7 @@ class Search:
         mask: Volume | None = None,
         journal: Journal | None = None,
         *,
-        starts: tuple[Volume, Volume] | None = None,
+        starts: GivenStarts | None = None,
     ) -> Result:
         """Find a map and the poses of all particles.
 
@@ -58,8 +58,8 @@ class Search:
         mask
             Soft mask of the final FSC; made from the map by default.
         starts
-            Two maps to begin from instead of random orientations, in the particles' box, made from half-set 1 and 2
-            with poses that are roughly right; each search goes on with the particles of its half.
+            Two maps to begin from instead of random orientations; each search goes on with the particles of its
+            half.
 
         Raises
         ------
@@ -83,7 +83,7 @@ class _SearchRun:
         self.half_sets = split_half_sets(particles, config.seed)
         self.store = CoefficientStore(particles, particles.box / 2 - 1.0)
 
-    def result(self, mask: Volume | None, starts: tuple[Volume, Volume] | None) -> Result:
+    def result(self, mask: Volume | None, starts: GivenStarts | None) -> Result:
         """Run all stages."""
         self.store.load(self.progress)
         start = self.stages.once("start", lambda: self._start(starts))
@@ -127,7 +127,7 @@ class _SearchRun:
         self.progress.message(f"Particle diameter: {diameter_A:.0f} Å")
         return diameter_A
 
-    def _start(self, starts: tuple[Volume, Volume] | None) -> dict[str, Tensor]:
+    def _start(self, starts: GivenStarts | None) -> dict[str, Tensor]:
         """Map at the search radius, brought to the images' box, its noise spectrum and how far two searches agree."""
         begins: list[tuple[CoefficientStore, Tensor | None]]
         if starts is None:
@@ -135,10 +135,11 @@ class _SearchRun:
         else:
             begins = [
                 (self._subset(torch.nonzero(self.half_sets == number)[:, 0], ABINITIO_PARTICLES // 2), given)
-                for number, given in enumerate((start.values / start.box for start in starts), start=1)
+                for number, given in enumerate((m.values / self.particles.box for m in starts.maps), start=1)
             ]
         diameter_px = self.diameter_A / self.particles.pixel_size_A
-        found = find_start(begins, self.config, diameter_px, self.progress, self.journal)
+        shell = 0.0 if starts is None else starts.agreement_shell
+        found = find_start(begins, self.config, diameter_px, (self.progress, self.journal), start_shell=shell)
         agreement = torch.tensor([found.agreement_shell])
         return {"map": resize_map(found.map, self.particles.box), "noise": found.noise, "agreement_shell": agreement}
 

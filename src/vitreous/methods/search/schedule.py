@@ -1,6 +1,5 @@
 """How radius, grid, shifts, sharpness and memory change over the stochastic iterations."""
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -72,8 +71,3 @@ def shift_grid(box: int, radius: float, range_share: float, jitter: torch.Genera
     offset = torch.zeros(2) if jitter is None or half == 0 else (torch.rand(2, generator=jitter) - 0.5) * step
     grid: Tensor = torch.cartesian_prod(axis, axis) if half else torch.zeros(1, 2)
     return grid + offset
-
-
-def working_box(radius: float) -> int:
-    """Even box, in voxels, of a map that holds frequencies up to ``radius``."""
-    return 2 * (math.ceil(radius) + 2)

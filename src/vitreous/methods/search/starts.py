@@ -23,6 +23,23 @@ JUDGES = 300
 
 
 @dataclass(frozen=True)
+class GivenStarts:
+    """Two maps to begin from, each made from one half of the particles with poses that are roughly right.
+
+    Attributes
+    ----------
+    maps
+        From half-set 1 and 2, in any box over the images' field; their slices have the scale of the images.
+    agreement_shell
+        Shell, in Fourier pixels, at which the two maps stop agreeing (FSC 0.5). The search skips the part of its
+        schedule that stays below it.
+    """
+
+    maps: tuple[Volume, Volume]
+    agreement_shell: float
+
+
+@dataclass(frozen=True)
 class Start:
     """The chosen map and what speaks for it.
 
@@ -45,8 +62,9 @@ def find_start(
     begins: Sequence[tuple[CoefficientStore, Map | None]],
     config: SearchConfig,
     diameter_px: float,
-    progress: Progress,
-    journal: Journal,
+    reports: tuple[Progress, Journal],
+    *,
+    start_shell: float = 0.0,
 ) -> Start:
     """Search twice and keep the map that explains the images better.
 
@@ -56,15 +74,18 @@ def find_start(
         For each of two searches its images and the map that it begins from, None for random orientations.
     config, diameter_px
         Settings, and the diameter of the particle in pixels of the images.
-    progress, journal
-        Where to report.
+    reports
+        Progress and journal.
+    start_shell
+        Shell up to which given maps can be trusted.
     """
     seeds = torch.randint(2**62, (2,), generator=torch.Generator().manual_seed(config.seed)).tolist()
     runs = []
     judges = begins[0][0]
     for number, (seed, (store, given)) in enumerate(zip(seeds, begins), start=1):
         run = AbInitio(store, config, diameter_px, torch.Generator().manual_seed(seed))
-        values = run.run(progress, journal, number, None if given is None else resize_map(given, run.box))
+        start = None if given is None else resize_map(given, run.box)
+        values = run.run(*reports, number, start, start_shell=start_shell)
         runs.append((values, run.noise, _evidence(judges, config, values, run.noise)))
     best, other = sorted(runs, key=lambda found: -found[2])
     return Start(best[0], best[1], _agreement(other[0], best[0], config.search_radius))

@@ -39,7 +39,7 @@ def judge(made: Result, evidence: Evidence, search_radius: float) -> tuple[str, 
     """Verdict and its reasons in plain words.
 
     ``failed`` if the half-maps do not agree beyond seven shells, the map explains no image, or images fit a thousand
-    poses alike; ``ambiguous`` if two random starts led to different maps, the half-maps part before the
+    poses alike; ``ambiguous`` if two starts led to different maps, the half-maps part before the
     radius that they share from the start, or the median image fits twenty poses alike; ``solved`` otherwise.
     """
     failure = _failure(made, evidence)
@@ -48,7 +48,7 @@ def judge(made: Result, evidence: Evidence, search_radius: float) -> tuple[str, 
     reasons = []
     if evidence.agreement_shell < AGREEMENT_SHARE * search_radius:
         reasons.append(
-            f"Two searches from different random orientations agree to shell {evidence.agreement_shell:.1f} of "
+            f"Two searches from different starts agree to shell {evidence.agreement_shell:.1f} of "
             f"{search_radius:.0f} only: the better one was kept, but it may be wrong, whatever its half-maps say, "
             "because both halves begin with it. Repeat with other seeds and trust a map that comes back."
         )
