@@ -44,7 +44,7 @@ def hand_over(monkeypatch, verdict: str, network: Network, run: MethodRun) -> tu
     calls, said = [], []
     half_sets = torch.tensor([1, 2, 1, 2])
     metrics = {"diameter_A": 123.0, "agreement_shell": 5.0}
-    proposal = Proposal(MAPS, half_sets, 5.0, verdict, ("from the network",), metrics)
+    proposal = Proposal(MAPS, half_sets, 5.0, verdict, ("its reason",), ("from the network",), metrics)
 
     class Proposer:
         def __init__(self, loaded: PoseNetwork, config) -> None:
@@ -79,7 +79,7 @@ def test_a_confident_network_gives_the_search_its_maps_halves_and_diameter(monke
     assert particles.half_sets.tolist() == [1, 2, 1, 2]
     assert (config.diameter_A, config.seed) == (123.0, 7)
     assert result.metrics["network_agreement_shell"] == 5.0
-    assert result.warnings == ("from the search",)
+    assert result.warnings == ("from the search", "from the network")
 
 
 def test_an_unsure_network_is_told_and_the_search_begins_at_random(monkeypatch, weights, run) -> None:
@@ -89,7 +89,7 @@ def test_an_unsure_network_is_told_and_the_search_begins_at_random(monkeypatch, 
     assert starts is None
     assert particles.half_sets is None
     assert any("not confident" in line for line in said)
-    assert "from the network" in result.warnings
+    assert {"from the network", "its reason"} < set(result.warnings)
 
 
 def test_the_network_alone_does_not_search(monkeypatch, weights, run) -> None:
@@ -119,3 +119,7 @@ def test_options_of_the_network_need_the_network(tmp_path) -> None:
     with pytest.raises(ConfigError, match="--method fastar"):
         replace(plain, network_only=True)
     assert replace(plain, network_only=True, method="fastar").network_only
+    with pytest.raises(ConfigError, match="--method fastar"):
+        replace(plain, network=FrameConfig(passes=1))
+    with pytest.raises(ConfigError, match="--symmetry"):
+        replace(plain, network_only=True, method="fastar", search=SearchConfig(symmetry="D2"))

@@ -82,9 +82,18 @@ class AbInitio:
 
     def __post_init__(self) -> None:
         """Refuse options of another method."""
-        for flag, given in (("--weights", self.weights is not None), ("--network-only", self.network_only)):
+        for flag, given in (
+            ("--weights", self.weights is not None),
+            ("--network-only", self.network_only),
+            ("--network.*", self.network != FrameConfig()),
+        ):
             if given and self.method != "fastar":
                 raise ConfigError(f"{flag} belongs to the pose network", remedy="Add --method fastar")
+        if self.network_only and self.search.symmetry != "C1":
+            raise ConfigError(
+                "--network-only knows no --symmetry: the network's frame is not that of the point group's axes",
+                remedy="Leave one of the two out",
+            )
 
 
 def estimate(particles: Particles) -> Estimate:

@@ -54,18 +54,20 @@ def network_then_search(run: MethodRun, network: Network, search: SearchConfig, 
         alone: Result = method.run(*run)
         return alone
     proposed: Proposal = method.propose(run.particles, run.progress, run.journal)
+    notes: tuple[str, ...]
     found = replace(search, diameter_A=float(proposed.metrics["diameter_A"]))
     figures = {f"network_{name}": value for name, value in proposed.metrics.items() if name.startswith(_KEPT)}
     if proposed.verdict == "failed":
         context.say("the pose network is not confident: searching from random starts")
         result: Result = get("search")(found).run(*run)
-        notes = (*proposed.warnings, "The pose network was not confident, so the map comes from a search.")
+        notes = (*proposed.reasons, "The pose network was not confident, so the map comes from a search.")
     else:
         halved = run._replace(particles=replace(run.particles, half_sets=proposed.half_sets))
         starts = GivenStarts(proposed.maps, proposed.agreement_shell)
         result = get("search")(found).run(*halved, starts=starts)
         notes = ()
-    return replace(result, warnings=(*result.warnings, *notes), metrics={**result.metrics, **figures})
+    warnings = tuple(dict.fromkeys((*result.warnings, *proposed.warnings, *notes)))
+    return replace(result, warnings=warnings, metrics={**result.metrics, **figures})
 
 
 _KEPT = ("agreement", "mean_confidence", "median_spread")

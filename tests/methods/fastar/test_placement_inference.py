@@ -5,8 +5,10 @@ import pytest
 import torch
 
 from vitreous.compute.progress import SilentProgress
-from vitreous.data import ArraySource, Optics, Particles
+from vitreous.data import ArraySource, Optics, Particles, Poses
 from vitreous.errors import ConfigError, InputError
+from vitreous.fourier.transform import irfft2_centred
+from vitreous.geometry.rotations import random_rotations
 from vitreous.methods.fastar import method
 from vitreous.methods.fastar.config import FastARConfig, FrameConfig, ModelConfig
 from vitreous.methods.fastar.halves import join_halves
@@ -17,6 +19,7 @@ from vitreous.methods.fastar.scenes import Blobs
 from vitreous.methods.fastar.simulator import ViewConfig, simulate_views
 from vitreous.methods.fastar.verdict import judge
 from vitreous.methods.fastar.views import Views
+from vitreous.simulate.bead_views import project_beads
 
 SMALL = ModelConfig(width=32, heads=2, encoder_depth=1, decoder_depth=2, maps=1)
 
@@ -120,10 +123,39 @@ def test_pure_noise_is_not_called_solved(network, generator) -> None:
 
 
 @pytest.mark.parametrize(("shell", "spread", "verdict"), [
-    (12.0, 15.0, "solved"), (12.0, 100.0, "failed"), (3.0, 15.0, "failed"), (6.0, 15.0, "ambiguous"),
+    (12.0, 15.0, "solved"), (12.0, 100.0, "failed"), (3.0, 15.0, "failed"), (6.5, 15.0, "ambiguous"),
+    (12.0, 40.0, "ambiguous"),
 ])  # fmt: skip
 def test_verdict_needs_agreement_of_halves_and_of_references(shell, spread, verdict) -> None:
     assert judge(shell, 0.6, torch.full((10,), spread))[0] == verdict
+
+
+def test_one_frame_is_never_called_solved() -> None:
+    assert judge(12.0, 0.6, None)[0] == "ambiguous"
+    assert judge(3.0, 0.6, None)[0] == "failed"
+    assert FrameConfig(references=1).compared == 1
+    assert FrameConfig(finalists=1).compared == 1
+    assert FrameConfig(finalists=1, passes=1).compared == 4
+
+
+def test_a_diameter_beyond_the_box_is_refused(network, generator) -> None:
+    with pytest.raises(ConfigError, match="--diameter"):
+        FastAR(network, FastARConfig(diameter_A=130.0)).propose(noise(100, generator))
+
+
+def test_random_rotations_of_a_real_particle_are_called_failed(generator) -> None:
+    """Their maps are balls, and two balls agree."""
+    n, size = 600, 32
+    drawn = Blobs().draw(1, 150, generator)
+    truth = random_rotations(n, generator)
+    images = irfft2_centred(project_beads(drawn.beads, drawn.weights, truth[None], torch.zeros(1, n, 2), size)[0], size)
+    images = images / images.std() + torch.randn(images.shape, generator=generator)
+    ids = np.array([f"{i + 1}@a.mrcs" for i in range(n)])
+    particles = Particles(ArraySource(images, 4.0), Optics.without_ctf(n), ids)
+    poses = Poses(random_rotations(n, generator), torch.zeros(n, 2))
+    joined = join_halves(particles, poses, 1 + torch.arange(n) % 2, SilentProgress())
+    assert judge(joined.agreement_shell, 0.75, torch.full((n,), 125.0))[0] == "failed"
+    assert judge(joined.agreement_shell, 0.75, None)[0] != "solved"
 
 
 def test_impossible_settings_name_their_flag() -> None:

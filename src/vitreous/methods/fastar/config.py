@@ -138,6 +138,11 @@ class FrameConfig:
     particles: int = 2000
     """Particles, of both halves together, that are placed for a search to begin with; the network alone places all."""
 
+    @property
+    def compared(self) -> int:
+        """Frames in which every particle is placed in the last pass."""
+        return self.references if self.passes == 1 else min(self.references, self.finalists)
+
     def __post_init__(self) -> None:
         """Refuse what cannot work."""
         for name, least in (

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from vitreous.compute.progress import Progress, SilentProgress
 from vitreous.data import Journal, Particles, Poses, Result, Volume
-from vitreous.errors import InputError
 from vitreous.methods.fastar.centring import centre_shifts
 from vitreous.methods.fastar.config import FastARConfig
 from vitreous.methods.fastar.fusion import Fused, fuse
@@ -18,11 +17,10 @@ from vitreous.methods.fastar.placement import SET, Placed, Placement
 from vitreous.methods.fastar.standardise import best_treatment, field_of, standard_views
 from vitreous.methods.fastar.verdict import judge
 from vitreous.methods.fastar.views import Views
+from vitreous.reconstruct.abinitio_input import check_input
 from vitreous.reconstruct.backprojection import batches
 from vitreous.reconstruct.diameter import estimate_diameter_A
 from vitreous.reconstruct.known_poses import ReconstructConfig, check_half_sets, reconstruct_halves, split_half_sets
-
-MIN_PARTICLES = 100
 
 
 @dataclass(frozen=True)
@@ -37,8 +35,10 @@ class Proposal:
         1 or 2 for every particle, also for those that were not placed.
     agreement_shell
         Shell, in Fourier pixels, at which the two maps stop agreeing (FSC 0.5).
-    verdict, warnings
-        ``"solved"``, ``"ambiguous"`` or ``"failed"``, and what to tell the user.
+    verdict, reasons
+        ``"solved"``, ``"ambiguous"`` or ``"failed"``, and why.
+    warnings
+        About the particles, for the user.
     metrics
         ``diameter_A``, ``agreement_shell``, ``mean_confidence``, ``median_spread_deg``.
     """
@@ -47,6 +47,7 @@ class Proposal:
     half_sets: Tensor
     agreement_shell: float
     verdict: str
+    reasons: tuple[str, ...]
     warnings: tuple[str, ...]
     metrics: Mapping[str, float]
 
@@ -90,9 +91,11 @@ class FastAR:
         Raises
         ------
         InputError
-            If there are fewer than 100 particles.
+            If there are fewer than 100 particles, or the half-sets that they come with cannot be used.
+        ConfigError
+            If the diameter is larger than the box.
         """
-        _check(particles)
+        check_input(particles, self.config.diameter_A)
         return _FastARRun(self.network, self.config, particles, progress or SilentProgress()).result(mask, journal)
 
     def propose(
@@ -103,9 +106,11 @@ class FastAR:
         Raises
         ------
         InputError
-            If there are fewer than 100 particles.
+            If there are fewer than 100 particles, or the half-sets that they come with cannot be used.
+        ConfigError
+            If the diameter is larger than the box.
         """
-        _check(particles)
+        check_input(particles, self.config.diameter_A)
         half_sets = split_half_sets(particles, self.config.seed)
         halved = replace(particles, half_sets=half_sets)
         generator = torch.Generator().manual_seed(self.config.seed)
@@ -115,16 +120,6 @@ class FastAR:
         chosen = halved.select(some.sort().values)
         run = _FastARRun(self.network, self.config, chosen, progress or SilentProgress())
         return run.proposal(half_sets, journal)
-
-
-def _check(particles: Particles) -> None:
-    if len(particles) < MIN_PARTICLES:
-        raise InputError(
-            "too few particles for ab initio",
-            expected=f"at least {MIN_PARTICLES}",
-            found=len(particles),
-            remedy="Give more particles, or use `vitreous reconstruct` if they have poses",
-        )
 
 
 @dataclass
@@ -156,7 +151,7 @@ class _FastARRun:
         self.warnings: list[str] = []
         self.diameter_A = config.diameter_A or self._estimate_diameter_A()
         self.half_sets = split_half_sets(particles, config.seed)
-        check_half_sets(self.half_sets)
+        self.warnings += check_half_sets(self.half_sets)
         self.treatment = best_treatment(particles)
 
     def result(self, mask: Volume | None, journal: Journal | None) -> Result:
@@ -169,7 +164,7 @@ class _FastARRun:
             poses=found.joined.poses,
             scores={"confidence": found.confidences, "spread_deg": found.spread_deg},
             verdict=found.verdict,
-            warnings=(*self.warnings, *made.warnings, *found.reasons),
+            warnings=(*dict.fromkeys((*self.warnings, *made.warnings)), *found.reasons),
             metrics={**made.metrics, **found.metrics},
         )
 
@@ -181,7 +176,8 @@ class _FastARRun:
             half_sets=half_sets,
             agreement_shell=found.joined.agreement_shell,
             verdict=found.verdict,
-            warnings=(*self.warnings, *found.reasons),
+            reasons=tuple(found.reasons),
+            warnings=tuple(self.warnings),
             metrics=found.metrics,
         )
 
@@ -189,7 +185,8 @@ class _FastARRun:
         halves = [self._half(number) for number in (1, 2)]
         joined = join_halves(self.particles, self._poses(halves), self.half_sets, self.progress)
         confidences, spread = (self._gather(halves, name) for name in ("confidences", "spread_deg"))
-        verdict, reasons = judge(joined.agreement_shell, self.diameter_A / self._side_A, spread)
+        compared = spread if self.config.frames.compared > 1 else None
+        verdict, reasons = judge(joined.agreement_shell, self.diameter_A / self._side_A, compared)
         metrics = self._metrics(joined, confidences, spread)
         if journal is not None:
             journal.log({"stage": "network", **metrics})

@@ -1,15 +1,23 @@
-"""Whether the network's poses can be trusted."""
+"""Whether the network's poses can be trusted.
+
+Two signs are asked. *Spread*: each half places every particle in frames of several references, which do not know of
+each other's poses. *Agreement*: the halves' maps, which share nothing but the network. The thresholds are calibrated on
+stacks whose poses are known (``docs/methods/fastar.md``). Agreement alone proves little: particles at random rotations
+make two balls, which agree to more than three cycles.
+"""
 
 from vitreous.typing import Float, Tensor
 
-TRUSTED_SHELL, DOUBTED_SHELL = 4.0, 3.0
+TRUSTED_CYCLES, DOUBTED_CYCLES = 5.0, 3.5
 """Where the halves' maps stop agreeing, in units of one over the particle's diameter."""
 
-CHANCE_SPREAD_DEG = 80.0
-"""Median angle between a particle's predictions in different frames from which they tell nothing."""
+TRUSTED_SPREAD_DEG, DOUBTED_SPREAD_DEG = 30.0, 50.0
+"""Median angle between a particle's predictions in different frames; by chance it is about 125°."""
 
 
-def judge(agreement_shell: float, diameter_share: float, spread_deg: Float[Tensor, " n"]) -> tuple[str, list[str]]:
+def judge(
+    agreement_shell: float, diameter_share: float, spread_deg: Float[Tensor, " n"] | None
+) -> tuple[str, list[str]]:
     """Return verdict and reasons in plain words.
 
     Parameters
@@ -19,18 +27,23 @@ def judge(agreement_shell: float, diameter_share: float, spread_deg: Float[Tenso
     diameter_share
         Diameter of the particle over the side of the box.
     spread_deg
-        Median angle between each particle's predictions in different frames.
+        Angle between each particle's predictions in different frames; None where there was one frame only.
     """
-    cycles = agreement_shell * diameter_share
-    spread = float(spread_deg.median())
-    if cycles < DOUBTED_SHELL or spread > CHANCE_SPREAD_DEG:
+    cycles = agreement_shell * min(diameter_share, 1.0)
+    spread = 0.0 if spread_deg is None else float(spread_deg.median())
+    found = f"maps of the two halves agree to {cycles:.1f} cycles across the particle" + (
+        "" if spread_deg is None else f", and a particle's predictions differ by {spread:.0f}° between references"
+    )
+    if cycles < DOUBTED_CYCLES or spread > DOUBTED_SPREAD_DEG:
         return "failed", [
-            f"The network is not confident: maps of the two halves agree to {cycles:.1f} cycles across the particle "
-            f"(at least {DOUBTED_SHELL:.0f} are needed), and a particle's predictions differ by {spread:.0f}° "
-            "between references. Use --method search."
+            f"The network is not confident: {found}. At least {DOUBTED_CYCLES:.1f} cycles and at most "
+            f"{DOUBTED_SPREAD_DEG:.0f}° are needed. Use --method search."
         ]
-    if cycles < TRUSTED_SHELL:
+    if cycles < TRUSTED_CYCLES or spread > TRUSTED_SPREAD_DEG:
+        return "ambiguous", [f"The network's poses are rough: {found}. Take the map as a start for refinement."]
+    if spread_deg is None:
         return "ambiguous", [
-            f"Maps of the two halves agree to {cycles:.1f} cycles across the particle only: take the map as a start."
+            "There was one reference only, so that nothing tells whether another would give the same poses. "
+            "Raise --network.references and --network.finalists to 2 or more."
         ]
     return "solved", []

@@ -1,5 +1,6 @@
 """Settings of the search engine."""
 
+import math
 from dataclasses import dataclass
 
 from vitreous.errors import ConfigError
@@ -45,7 +46,7 @@ class SearchConfig:
         _require(0 <= self.shift_range_share <= 0.25, "--shift-range-share", "0 to 0.25", self.shift_range_share)
         _require(self.refine_iterations >= 1, "--refine-iterations", "at least 1", self.refine_iterations)
         if self.diameter_A is not None:
-            _require(self.diameter_A > 0, "--diameter", "a positive length in Å", self.diameter_A)
+            _require(0 < self.diameter_A < math.inf, "--diameter", "a positive length in Å", self.diameter_A)
 
 
 def _require(holds: object, flag: str, expected: str, found: object) -> None:

@@ -17,11 +17,11 @@ from vitreous.methods.search.refinement import Refinement, RefinementSettings, R
 from vitreous.methods.search.stages import Stages
 from vitreous.methods.search.starts import GivenStarts, find_start
 from vitreous.methods.search.verdict import Evidence, judge
+from vitreous.reconstruct.abinitio_input import check_input
 from vitreous.reconstruct.coefficients import CoefficientStore
 from vitreous.reconstruct.diameter import estimate_diameter_A
 from vitreous.reconstruct.known_poses import ReconstructConfig, reconstruct_halves, split_half_sets
 
-MIN_PARTICLES = 100
 SEARCH_RADIUS_SHARE = 0.75
 """The global search uses three quarters of the ab initio radius: the outer shells are the least certain."""
 
@@ -65,8 +65,10 @@ class Search:
         ------
         InputError
             If there are fewer than 100 particles or the box is below 24 pixels.
+        ConfigError
+            If the diameter is larger than the box.
         """
-        _check(particles)
+        _check(particles, self.config.diameter_A)
         run = _SearchRun(self.config, particles, progress or SilentProgress(), journal or SilentJournal())
         return run.result(mask, starts)
 
@@ -189,14 +191,8 @@ class _SearchRun:
         return refinement.run(state, self.progress, after_round)
 
 
-def _check(particles: Particles) -> None:
-    if len(particles) < MIN_PARTICLES:
-        raise InputError(
-            "too few particles for ab initio",
-            expected=f"at least {MIN_PARTICLES}",
-            found=len(particles),
-            remedy="Give more particles, or use `vitreous reconstruct` if they have poses",
-        )
+def _check(particles: Particles, diameter_A: float | None) -> None:
+    check_input(particles, diameter_A)
     if particles.box < 24:
         raise InputError(
             "the box is too small",
