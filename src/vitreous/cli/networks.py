@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from vitreous.methods.fastar.method import Proposal
 
 SHIPPED = "weights/fastar.safetensors"
-SHIPPED_SHA256 = "e450b288cf1cd668656571c67fce23af46ec4edd579060d41f290bb163f9a18a"
+SHIPPED_SHA256 = "7d452ecd6a95bea4f0fa71411ae949ddad6c44bb0d8c1034afb6ff2ff19c9d0f"
 """Of the tensors of the weights that come with the package; its test fails where they were changed."""
 
 
