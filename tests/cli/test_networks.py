@@ -43,7 +43,7 @@ def hand_over(monkeypatch, verdict: str, network: Network, run: MethodRun) -> tu
     """Run with a network that returns ``verdict``; return the result, the calls of the search and what was said."""
     calls, said = [], []
     half_sets = torch.tensor([1, 2, 1, 2])
-    metrics = {"diameter_A": 123.0, "agreement_shell": 5.0}
+    metrics = {"diameter_A": 123.0, "network_agreement_shell": 5.0}
     proposal = Proposal(MAPS, half_sets, 5.0, verdict, ("its reason",), ("from the network",), metrics)
 
     class Proposer:

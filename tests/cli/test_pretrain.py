@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import numba
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -16,6 +17,7 @@ from vitreous.cli.main import main
 from vitreous.io.tensors import load_tensors
 from vitreous.methods.fastar.curriculum import CURRICULUM
 from vitreous.methods.fastar.published import load_network
+from vitreous.simulate.corpus import RESIDUE_NAMES, Corpus
 
 SMALL = [
     *("--model.width", "16", "--model.heads", "1", "--model.maps", "0"),
@@ -122,12 +124,57 @@ def test_curriculum_comes_from_a_config_file(tmp_path: Path) -> None:
         (("--steps", "1", "--devices", "3"), "--devices"),
         (("--steps", "1", "--model.width", "18"), "--model.width"),
         (("--steps", "1", "--corpus", "nowhere.npz"), "nowhere.npz"),
+        (("--steps", "1", "--devices", "0"), "--devices"),
+        (("--steps", "0"), "--steps"),
     ],
 )
 def test_what_cannot_work_is_said_before_anything_is_written(words, told: str, tmp_path: Path, capsys) -> None:
     assert pretrain(tmp_path / "run", *words) == 2
     assert told in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_shards_in_place_of_the_run_are_refused_before_training(tmp_path: Path, capsys) -> None:
+    assert pretrain(tmp_path / "run", "--steps", "1", "--shards", str(tmp_path / "run")) == 2
+    assert "folder of their own" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_small_corpus_trains_unscored_and_is_not_dropped_by_a_later_leg(tmp_path: Path, capsys) -> None:
+    corpus = tmp_path / "c.npz"
+    small_corpus(split=0).save(corpus)
+    assert pretrain(tmp_path / "run", "--steps", "1", "--corpus", str(corpus)) == 0
+    assert any("not scored" in warning for warning in warnings_of(tmp_path / "run"))
+    assert load_network(tmp_path / "run" / "weights.safetensors")[1].figures == {}
+    assert pretrain(tmp_path / "run", "--steps", "2", "--resume") == 2
+    assert "--corpus" in capsys.readouterr().err
+    small_corpus(split=1).save(corpus)
+    assert pretrain(tmp_path / "other", "--steps", "1", "--corpus", str(corpus)) == 2
+    assert "no asymmetric structure" in capsys.readouterr().err
+
+
+def small_corpus(split: int) -> Corpus:
+    points = 30 * np.random.default_rng(0).standard_normal((400, 3))
+    return Corpus(
+        ids=np.array(["s"]),
+        structure_offsets=np.arange(2),
+        chain_offsets=np.array([0, 400]),
+        points_A=points.astype(np.float32),
+        residues=np.zeros(400, np.uint8),
+        residue_names=np.array(RESIDUE_NAMES),
+        split=np.array([split], np.int8),
+        family=np.zeros(1, np.int32),
+        self_overlap=np.array([0.5], np.float32),
+    )
+
+
+def warnings_of(folder: Path) -> list[str]:
+    return json.loads((folder / "summary.json").read_text())["warnings"]
+
+
+def test_resume_of_nothing_says_so(tmp_path: Path) -> None:
+    assert pretrain(tmp_path / "run", "--steps", "1", "--resume") == 0
+    assert any("no run to go on with" in warning for warning in warnings_of(tmp_path / "run"))
 
 
 def test_other_network_in_the_folder_is_refused(whole: Path, capsys) -> None:

@@ -122,7 +122,7 @@ def rewrite_card(path, text):
         (lambda card: json.dumps(card | {"colour": "red"}), "damaged or not complete"),
         (lambda card: json.dumps(card)[:-3], "card is damaged"),
         (lambda card: "[]", "card is damaged"),
-        (lambda card: None, "no card.*not a checkpoint"),
+        (lambda card: None, "no card.*not its checkpoint"),
     ],
 )
 def test_bad_cards_are_refused(path, tensors, edit, message):

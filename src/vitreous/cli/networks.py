@@ -48,6 +48,7 @@ def network_then_search(run: MethodRun, network: Network, search: SearchConfig, 
         load_network(shipped_weights(), SHIPPED_SHA256) if network.weights is None else load_network(network.weights)
     )
     context.say(f"Pose network {card.name}, {card.images:,} training views, {card.date}")
+    run.journal.log({"stage": "network weights", "name": card.name, "date": card.date, "sha256": card.sha256})
     config = FastARConfig(search.diameter_A, search.seed, network.frames)
     method = get("fastar")(loaded, config)
     if network.alone:
@@ -56,7 +57,7 @@ def network_then_search(run: MethodRun, network: Network, search: SearchConfig, 
     proposed: Proposal = method.propose(run.particles, run.progress, run.journal)
     notes: tuple[str, ...]
     found = replace(search, diameter_A=float(proposed.metrics["diameter_A"]))
-    figures = {f"network_{name}": value for name, value in proposed.metrics.items() if name.startswith(_KEPT)}
+    figures = {name: value for name, value in proposed.metrics.items() if name.startswith("network_")}
     if proposed.verdict == "failed":
         context.say("the pose network is not confident: searching from random starts")
         result: Result = get("search")(found).run(*run)
@@ -68,9 +69,6 @@ def network_then_search(run: MethodRun, network: Network, search: SearchConfig, 
         notes = ()
     warnings = tuple(dict.fromkeys((*result.warnings, *proposed.warnings, *notes)))
     return replace(result, warnings=warnings, metrics={**result.metrics, **figures})
-
-
-_KEPT = ("agreement", "mean_confidence", "median_spread")
 
 
 def shipped_weights() -> Path:

@@ -85,11 +85,16 @@ class Pretrain:
     def run(self, context: RunContext) -> None:
         """Read the structures, train one leg, leave checkpoint, weights and scores."""
         hardware = self._prepare(context)
+        from vitreous.methods.fastar.corpus_scenes import trial_structures
         from vitreous.simulate.corpus import Corpus
         from vitreous.train.loop import fit
         from vitreous.train.task import Callbacks
 
         corpus = None if self.corpus is None else Corpus.load(self.corpus)
+        if corpus is not None and not trial_structures(corpus, "validation"):
+            context.warn("the corpus has no large asymmetric structure for validation: the weights are not scored")
+        if self.common.resume and not is_run_folder(self.output):
+            context.warn(f"{self.output} holds no run to go on with: a new one begins")
         stacks = self.real.opened(max(stage.views for stage in self.curriculum), self.train.seed, context)
         with self._folder(context) as folder:
             store, history = take_up(folder, self.start, self.model, self.step.batch_views)
@@ -110,10 +115,11 @@ class Pretrain:
                 "legs": list(history.legs),
             }
             if trained.stopped == "signal":
+                self._leave(folder, trained, summary, (corpus, stacks), scored=False)
                 folder.write_summary({"verdict": "stopped", **summary})
                 context.say(f"stopped after step {trained.step}; --resume goes on")
                 raise KeyboardInterrupt
-            figures = self._leave(folder, trained, summary, (corpus, stacks))
+            figures = self._leave(folder, trained, summary, (corpus, stacks), scored=True)
             if figures:
                 folder.log({"step": trained.step, **figures})
             folder.write_summary({"verdict": "done", **summary, "figures": figures})
@@ -123,7 +129,9 @@ class Pretrain:
         """Refuse what cannot work before anything is read, and set up the machine."""
         if self.train.minutes is None and self.train.steps >= ENDLESS:
             raise ConfigError("the leg has no end", remedy="Give --minutes, or --steps in all")
-        if self.step.chunks % self.devices:
+        if self.train.steps < 1:
+            raise ConfigError("--steps must be at least 1", found=self.train.steps, remedy="Give --steps or --minutes")
+        if self.devices < 1 or self.step.chunks % self.devices:
             raise ConfigError(
                 "--devices must divide --chunks",
                 expected=f"a divisor of {self.step.chunks}",
@@ -155,7 +163,15 @@ class Pretrain:
         now = Manifest(context.name, context.command, context.config, seed=self.train.seed, inputs=inputs)
         if not (self.common.resume and is_run_folder(self.output)):
             return RunFolder.create(self.output, now, overwrite=self.common.overwrite)
-        found = differences(Manifest.read(self.output), now)
+        earlier = Manifest.read(self.output)
+        if self.corpus is None and earlier.config.get("corpus"):
+            raise ConfigError(
+                "this run trains on a corpus, and --corpus is not given",
+                expected=f"--corpus {earlier.config['corpus']}",
+                remedy="Give --corpus with --resume too; a run on random blobs alone needs another -o",
+                path=self.output,
+            )
+        found = differences(earlier, now)
         if found:
             context.warn(f"this leg differs from the manifest of {self.output} in {', '.join(found)}")
         return RunFolder.resume(self.output)
@@ -187,17 +203,23 @@ class Pretrain:
         )
 
     def _leave(
-        self, folder: RunFolder, trained: "Trained", summary: dict[str, Any], judged_by: "tuple[Corpus | None, Opened]"
+        self,
+        folder: RunFolder,
+        trained: "Trained",
+        summary: dict[str, Any],
+        judged_by: "tuple[Corpus | None, Opened]",
+        *,
+        scored: bool,
     ) -> dict[str, float]:
-        """Write the averaged weights, and return what they reach."""
+        """Write the averaged weights, and return what they reach; nobody waits for scores of a leg that was stopped."""
         from vitreous.io.weights import save_weights
         from vitreous.methods.fastar.published import card_of, network_of, scores_of
         from vitreous.methods.fastar.stack_views import score_stack
 
         corpus, stacks = judged_by
         network = network_of(self.model, trained.averaged or trained.parameters)
-        figures = scores_of(network, corpus)
-        for name, (_, part) in stacks.items():
+        figures = scores_of(network, corpus) if scored else {}
+        for name, (_, part) in stacks.items() if scored else ():
             scores = score_stack(network, part, self.train.seed) if len(part.poses) else {}
             figures |= {f"{name} {measure}": round(value, 4) for measure, value in scores.items()}
         facts = {

@@ -188,7 +188,7 @@ def _read_card(text: str | None, path: PathLike) -> WeightsCard:
     if text is None:
         raise InputError(
             "the file has no card: it holds no published weights",
-            remedy="Name a file that vitreous published, not a checkpoint",
+            remedy="Name the weights.safetensors of a training's folder, not its checkpoint or a shard",
             path=path,
         )
     try:

@@ -1,7 +1,9 @@
-"""What every ab initio method asks of its input."""
+"""What every method that finds poses asks of its input."""
 
+from vitreous.compute.progress import Progress
 from vitreous.data import Particles
 from vitreous.errors import ConfigError, InputError
+from vitreous.reconstruct.diameter import estimate_diameter_A
 
 MIN_PARTICLES = 100
 
@@ -18,7 +20,7 @@ def check_input(particles: Particles, diameter_A: float | None) -> None:
     """
     if len(particles) < MIN_PARTICLES:
         raise InputError(
-            "too few particles for ab initio",
+            "too few particles to find their poses",
             expected=f"at least {MIN_PARTICLES}",
             found=len(particles),
             remedy="Give more particles, or use `vitreous reconstruct` if they have poses",
@@ -31,3 +33,17 @@ def check_input(particles: Particles, diameter_A: float | None) -> None:
             found=f"{diameter_A:.0f} Å",
             remedy="Give --diameter in Å, check the pixel size, or extract the particles in a larger box",
         )
+
+
+def known_diameter_A(particles: Particles, given_A: float | None, progress: Progress) -> tuple[float, list[str]]:
+    """Return the diameter that was given, or an estimate from the images, and a warning where they show no edge."""
+    if given_A is not None:
+        return given_A, []
+    diameter_A, seen = estimate_diameter_A(particles)
+    progress.message(f"Particle diameter: {diameter_A:.0f} Å")
+    if seen:
+        return diameter_A, []
+    return diameter_A, [
+        f"The images show no clear edge of the particle; a diameter of {diameter_A:.0f} Å was assumed. Give --diameter "
+        "if you know it: masks, and what the pose network sees, follow it."
+    ]

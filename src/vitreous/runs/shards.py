@@ -64,6 +64,8 @@ def refuse_export(folder: PathLike, parameters: int, run: PathLike | None = None
         Where the folder holds anything but an earlier export, or the folder above it does not exist.
     """
     path = Path(folder).absolute()
+    if run is not None and path == Path(run).absolute():
+        raise InputError("shards need a folder of their own", remedy="Name another one, or one inside it", path=path)
     _refuse_other(path)
     if not path.parent.is_dir() and (run is None or path.parent != Path(run).absolute()):
         raise InputError("there is no such folder", remedy="Make it, or name another one", path=path.parent)

@@ -17,9 +17,8 @@ from vitreous.methods.fastar.placement import SET, Placed, Placement
 from vitreous.methods.fastar.standardise import best_treatment, field_of, standard_views
 from vitreous.methods.fastar.verdict import judge
 from vitreous.methods.fastar.views import Views
-from vitreous.reconstruct.abinitio_input import check_input
+from vitreous.reconstruct.abinitio_input import check_input, known_diameter_A
 from vitreous.reconstruct.backprojection import batches
-from vitreous.reconstruct.diameter import estimate_diameter_A
 from vitreous.reconstruct.known_poses import ReconstructConfig, check_half_sets, reconstruct_halves, split_half_sets
 
 
@@ -40,7 +39,7 @@ class Proposal:
     warnings
         About the particles, for the user.
     metrics
-        ``diameter_A``, ``agreement_shell``, ``mean_confidence``, ``median_spread_deg``.
+        ``diameter_A``, ``network_agreement_shell``, ``network_mean_confidence``, ``network_median_spread_deg``.
     """
 
     maps: tuple[Volume, Volume]
@@ -85,8 +84,8 @@ class FastAR:
         Returns
         -------
         Result
-            Poses, maps, ``scores`` (``confidence``, ``spread_deg``), a verdict and, as ``metrics``,
-            ``agreement_shell``.
+            Poses, maps, ``scores`` (``confidence``, ``spread_deg``), a verdict and, as ``metrics``, those of
+            :class:`Proposal`.
 
         Raises
         ------
@@ -148,8 +147,7 @@ class _FastARRun:
 
     def __init__(self, network: PoseNetwork, config: FastARConfig, particles: Particles, progress: Progress) -> None:
         self.network, self.config, self.particles, self.progress = network, config, particles, progress
-        self.warnings: list[str] = []
-        self.diameter_A = config.diameter_A or self._estimate_diameter_A()
+        self.diameter_A, self.warnings = known_diameter_A(particles, config.diameter_A, progress)
         self.half_sets = split_half_sets(particles, config.seed)
         self.warnings += check_half_sets(self.half_sets)
         self.treatment = best_treatment(particles)
@@ -199,20 +197,10 @@ class _FastARRun:
     def _metrics(self, joined: Joined, confidences: Tensor, spread: Tensor) -> dict[str, float]:
         return {
             "diameter_A": self.diameter_A,
-            "agreement_shell": joined.agreement_shell,
-            "mean_confidence": float(confidences.mean()),
-            "median_spread_deg": float(spread.median()),
+            "network_agreement_shell": joined.agreement_shell,
+            "network_mean_confidence": float(confidences.mean()),
+            "network_median_spread_deg": float(spread.median()),
         }
-
-    def _estimate_diameter_A(self) -> float:
-        diameter_A, seen = estimate_diameter_A(self.particles)
-        if not seen:
-            self.warnings.append(
-                f"The images show no clear edge of the particle; a diameter of {diameter_A:.0f} Å was assumed. "
-                "The network sees the particle in units of its diameter: give --diameter."
-            )
-        self.progress.message(f"Particle diameter: {diameter_A:.0f} Å")
-        return diameter_A
 
     def _half(self, number: int) -> _Half:
         """Predict one half's poses in frames of its own, centred and compared with what the pass before found."""

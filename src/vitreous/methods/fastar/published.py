@@ -9,7 +9,7 @@ from torch import Tensor
 from vitreous.errors import ConfigError, InputError
 from vitreous.io.weights import WeightsCard, load_weights
 from vitreous.methods.fastar.config import ModelConfig
-from vitreous.methods.fastar.corpus_scenes import trial_scenes
+from vitreous.methods.fastar.corpus_scenes import trial_scenes, trial_structures
 from vitreous.methods.fastar.model import PoseNetwork
 from vitreous.methods.fastar.trial import Trial, run_trial
 from vitreous.simulate.corpus import Corpus
@@ -68,8 +68,8 @@ def refuse_other_network(described: Mapping[str, Any], config: ModelConfig, path
 
 
 def scores_of(network: PoseNetwork, corpus: Corpus | None, split: str = "validation") -> dict[str, float]:
-    """Score a network on the asymmetric structures of a split, ``"SNR 0.1 fnorm_median"`` …; empty without a corpus."""
-    if corpus is None:
+    """Score a network on the asymmetric structures of a split, ``"SNR 0.1 fnorm_median"`` …; empty without any."""
+    if corpus is None or not trial_structures(corpus, split):  # type: ignore[arg-type]
         return {}
     _, scenes = trial_scenes(corpus, split)  # type: ignore[arg-type]
     scores = {name: asdict(run_trial(network, scenes, trial)) for name, trial in TRIALS.items()}

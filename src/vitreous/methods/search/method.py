@@ -6,21 +6,21 @@ import torch
 from torch import Tensor
 
 from vitreous.compute.progress import Progress, SilentProgress
-from vitreous.data import Journal, Particles, Poses, Result, SilentJournal, Volume
+from vitreous.data import Journal, Particles, Result, SilentJournal, Volume
 from vitreous.errors import InputError
 from vitreous.fourier.resize import resize_map
 from vitreous.geometry.symmetry import point_group
 from vitreous.methods.search.axes import brought_onto_axes, symmetry_frame, symmetry_warning
 from vitreous.methods.search.config import SearchConfig
 from vitreous.methods.search.global_search import GridSearch
-from vitreous.methods.search.refinement import Refinement, RefinementSettings, RefinementState, log_likelihoods
+from vitreous.methods.search.outcome import reconstructed
+from vitreous.methods.search.refinement import Refinement, RefinementSettings, RefinementState
 from vitreous.methods.search.stages import Stages
 from vitreous.methods.search.starts import GivenStarts, find_start
 from vitreous.methods.search.verdict import Evidence, judge
-from vitreous.reconstruct.abinitio_input import check_input
+from vitreous.reconstruct.abinitio_input import check_input, known_diameter_A
 from vitreous.reconstruct.coefficients import CoefficientStore
-from vitreous.reconstruct.diameter import estimate_diameter_A
-from vitreous.reconstruct.known_poses import ReconstructConfig, reconstruct_halves, split_half_sets
+from vitreous.reconstruct.known_poses import ReconstructConfig, split_half_sets
 
 SEARCH_RADIUS_SHARE = 0.75
 """The global search uses three quarters of the ab initio radius: the outer shells are the least certain."""
@@ -79,9 +79,8 @@ class _SearchRun:
     def __init__(self, config: SearchConfig, particles: Particles, progress: Progress, journal: Journal) -> None:
         self.config, self.particles, self.progress, self.journal = config, particles, progress, journal
         self.stages = Stages(journal)
-        self.warnings: list[str] = []
         self.metrics: dict[str, float] = {}
-        self.diameter_A = config.diameter_A or self._estimate_diameter_A()
+        self.diameter_A, self.warnings = known_diameter_A(particles, config.diameter_A, progress)
         self.half_sets = split_half_sets(particles, config.seed)
         self.store = CoefficientStore(particles, particles.box / 2 - 1.0)
 
@@ -92,19 +91,16 @@ class _SearchRun:
         found = self.stages.once("poses", lambda: self._global_poses(start))
         start, found = self._on_axes(start, found)
         state = self._refined(start, found)
-        radius = min(state.radius, self.config.search_radius)
-        gains = log_likelihoods(self.store, state, self.half_sets, radius)
-        poses = Poses(state.rotations, state.shifts_px * self.particles.pixel_size_A)
         final = ReconstructConfig(symmetry=self.config.symmetry, seed=self.config.seed)
-        halved = replace(self.particles.with_poses(poses), half_sets=self.half_sets)
-        made = reconstruct_halves(halved, final, self.progress, mask)
+        refined = (state, self.half_sets)
+        made = reconstructed(self.store, refined, final, self.progress, mask, radius=self.config.search_radius)
+        gains = made.scores["log_likelihood"]
         evidence = Evidence(float(start["agreement_shell"]), found["effective_poses"], gains)
         verdict, reasons = judge(made, evidence, self.config.search_radius)
         return replace(
             made,
-            poses=poses,
             scores={
-                "log_likelihood": gains,
+                **made.scores,
                 "effective_poses": found["effective_poses"],
                 "max_probability": found["probability"],
             },
@@ -118,16 +114,6 @@ class _SearchRun:
                 "agreement_shell": float(start["agreement_shell"]),
             },
         )
-
-    def _estimate_diameter_A(self) -> float:
-        diameter_A, seen = estimate_diameter_A(self.particles)
-        if not seen:
-            self.warnings.append(
-                f"The images show no clear edge of the particle; a diameter of {diameter_A:.0f} Å was assumed. "
-                "Give --diameter if the map looks cut or noisy."
-            )
-        self.progress.message(f"Particle diameter: {diameter_A:.0f} Å")
-        return diameter_A
 
     def _start(self, starts: GivenStarts | None) -> dict[str, Tensor]:
         """Map at the search radius, brought to the images' box, its noise spectrum and how far two searches agree."""

@@ -1,0 +1,243 @@
+"""Refinement of particles from a map, or from the poses that they have."""
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+
+from vitreous.compute.progress import Progress, SilentProgress
+from vitreous.data import Journal, Particles, Poses, Result, SilentJournal, Volume
+from vitreous.errors import ConfigError, InputError
+from vitreous.fourier.filters import apply_radial, low_pass
+from vitreous.fourier.resize import resize_map
+from vitreous.fourier.shells import radial_power
+from vitreous.fourier.transform import centred_resize
+from vitreous.geometry.symmetry import point_group
+from vitreous.methods.search.global_search import GridSearch
+from vitreous.methods.search.outcome import reconstructed
+from vitreous.methods.search.refinement import Refinement, RefinementSettings, RefinementState
+from vitreous.methods.search.stages import Stages
+from vitreous.methods.search.verdict import Evidence, judge
+from vitreous.reconstruct.abinitio_input import check_input, known_diameter_A
+from vitreous.reconstruct.backprojection import solve
+from vitreous.reconstruct.coefficients import CoefficientStore
+from vitreous.reconstruct.known_poses import ReconstructConfig, back_project_halves, split_half_sets
+from vitreous.typing import Float, Map, Tensor
+
+GRID_RADIUS = (4.0, 9.0)
+"""Fourier pixels of the global search: a grid of 15° cannot use more, and less tells no directions apart."""
+
+SPECTRUM_PARTICLES = 1000
+SAME = 0.01
+"""Largest relative difference of two pixel sizes that are taken for one."""
+
+
+@dataclass(frozen=True)
+class RefineConfig:
+    """Refinement in half-sets; the defaults are right for a first run."""
+
+    diameter_A: float | None = None
+    """Diameter of the particle in Å; estimated from the images by default."""
+    symmetry: str = "C1"
+    """Point group imposed on the map: C1, C4, D2, T, O, I …; map or poses must already have its axes."""
+    seed: int = 0
+    """Seed of the half-sets, where the particles have none."""
+    start_A: float = 30.0
+    """Resolution in Å at which the start is cut off; beyond it, the half-maps are independent."""
+    shift_range_share: float = 0.05
+    """Largest shift searched from a map, as a share of the box side."""
+    rounds: int = 20
+    """Largest number of rounds over all images; it stops earlier where nothing improves any more."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot work, by the name of their flag."""
+        point_group(self.symmetry)
+        diameter = 1.0 if self.diameter_A is None else self.diameter_A
+        for holds, flag, expected, found in (
+            (0 <= self.seed < 2**63, "--seed", "0 to 2^63 - 1", self.seed),
+            (0 < self.start_A < math.inf, "--start", "a positive resolution in Å", self.start_A),
+            (0 <= self.shift_range_share <= 0.25, "--shift-range-share", "0 to 0.25", self.shift_range_share),
+            (self.rounds >= 1, "--rounds", "at least 1", self.rounds),
+            (0 < diameter < math.inf, "--diameter", "a positive length in Å", self.diameter_A),
+        ):
+            if not holds:
+                raise ConfigError(f"{flag} is out of range", expected=expected, found=found, remedy=f"Change {flag}")
+
+
+class Refine:
+    """Gold-standard refinement: globally from a map, locally from poses."""
+
+    def __init__(self, config: RefineConfig | None = None) -> None:
+        self.config = RefineConfig() if config is None else config
+
+    def run(
+        self,
+        particles: Particles,
+        progress: Progress | None = None,
+        mask: Volume | None = None,
+        journal: Journal | None = None,
+        *,
+        start: Volume | None = None,
+    ) -> Result:
+        """Refine the poses of all particles and reconstruct.
+
+        Parameters
+        ----------
+        particles
+            At least 100; without ``start`` they need poses.
+        progress, journal
+            Where to report and to save; nowhere by default.
+        mask
+            Soft mask of the final FSC; made from the map by default.
+        start
+            A map on the particles' grid, of any grey scale: every particle is searched over all orientations
+            against it, and poses in ``particles`` are not used.
+
+        Raises
+        ------
+        InputError
+            If there are fewer than 100 particles, or neither poses nor a map.
+        ConfigError
+            If the diameter is larger than the box, or the start leaves no frequencies to refine against.
+        """
+        check_input(particles, self.config.diameter_A)
+        begin = particles.poses if start is None else start
+        if begin is None:
+            raise InputError(
+                "the particles have no poses to refine from",
+                remedy="Give a map with --map, or run `vitreous abinitio` first",
+            )
+        run = _RefineRun(self.config, particles, progress or SilentProgress(), journal or SilentJournal())
+        return run.result(mask, begin)
+
+
+class _RefineRun:
+    """One refinement of one particle set."""
+
+    def __init__(self, config: RefineConfig, particles: Particles, progress: Progress, journal: Journal) -> None:
+        self.config, self.particles, self.progress, self.journal = config, particles, progress, journal
+        self.stages = Stages(journal)
+        self.start_radius = self._start_radius()
+        self.diameter_A, self.warnings = known_diameter_A(particles, config.diameter_A, progress)
+        self.half_sets = split_half_sets(particles, config.seed)
+        self.store = CoefficientStore(particles, particles.box / 2 - 1.0)
+
+    def _start_radius(self) -> float:
+        radius = self.particles.box * self.particles.pixel_size_A / self.config.start_A
+        largest = self.particles.box / 2 - 1
+        if not GRID_RADIUS[0] <= radius <= largest:
+            side_A = self.particles.box * self.particles.pixel_size_A
+            raise ConfigError(
+                "--start does not fit the images",
+                expected=f"{side_A / largest:.1f} to {side_A / GRID_RADIUS[0]:.1f} Å",
+                found=f"{self.config.start_A:g} Å",
+                remedy="Change --start",
+            )
+        return radius
+
+    def result(self, mask: Volume | None, begin: Volume | Poses) -> Result:
+        """Run all stages."""
+        self.store.load(self.progress)
+        settings = RefinementSettings(
+            self.diameter_A / self.particles.pixel_size_A, self.config.symmetry, self.config.rounds, self.start_radius
+        )
+        refinement = Refinement(self.store, self.half_sets, settings)
+        found = self.stages.once("poses", lambda: self._begin(begin))
+        state = self._refined(refinement, found)
+        final = ReconstructConfig(symmetry=self.config.symmetry, seed=self.config.seed)
+        refined = (state, self.half_sets)
+        made = reconstructed(self.store, refined, final, self.progress, mask, radius=self.start_radius)
+        evidence = Evidence(self.start_radius, found["effective_poses"], made.scores["log_likelihood"])
+        verdict, reasons = judge(made, evidence, self.start_radius)
+        searched = {"effective_poses": found["effective_poses"], "max_probability": found["probability"]}
+        return replace(
+            made,
+            scores={**made.scores, **(searched if isinstance(begin, Volume) else {})},
+            verdict=verdict,
+            warnings=(*self.warnings, *made.warnings, *reasons),
+            metrics={**made.metrics, "diameter_A": self.diameter_A, "refined_radius": state.radius},
+        )
+
+    def _begin(self, begin: Volume | Poses) -> dict[str, Tensor]:
+        """Poses to refine, and the maps that they are refined against first."""
+        return self._searched(begin) if isinstance(begin, Volume) else self._given(begin)
+
+    def _given(self, poses: Poses) -> dict[str, Tensor]:
+        """Poses as they are, and the maps of the halves that they make."""
+        particles = self.particles
+        grids = back_project_halves(
+            particles, poses, self.half_sets, self.config.symmetry, self.progress, radius=self.start_radius
+        )
+        first, second = (self._cut_off(resize_map(solve(grid), particles.box)) for grid in grids)
+        ones = torch.ones(len(particles))
+        return {
+            "rotations": poses.rotations.float(),
+            "shifts_px": (poses.shifts_A / particles.pixel_size_A).float(),
+            "effective_poses": ones,
+            "probability": ones,
+            "first": first,
+            "second": second,
+        }
+
+    def _searched(self, start: Volume) -> dict[str, Tensor]:
+        """Best pose of every particle on a global grid."""
+        reference = self._scaled(self._cut_off(start.values))
+        radius = min(self.start_radius, GRID_RADIUS[1])
+        search = GridSearch(self.store, reference, self._white(), radius, self.config.shift_range_share)
+        return {**vars(search.run(self.progress)), "first": reference, "second": reference}
+
+    def _white(self) -> Float[Tensor, " s"]:
+        """Noise before the first round: the images' background has variance 1."""
+        return torch.ones(int(self.store.disc.shell[-1]) + 1)
+
+    def _cut_off(self, values: Map) -> Map:
+        return low_pass(values, self.start_radius)
+
+    def _scaled(self, values: Map) -> Map:
+        """Give every shell the power that the particle has in the images: the grey scale of a map means nothing."""
+        generator = torch.Generator().manual_seed(self.config.seed)
+        sample = torch.randperm(len(self.particles), generator=generator)[:SPECTRUM_PARTICLES].sort().values
+        signal = self.store.spectra(sample).signal
+        power = radial_power(values).float()[: len(signal)]
+        shell = torch.arange(len(power))
+        known = (shell <= self.start_radius) & (power > 1e-6 * power[1:].max())
+        gain = torch.where(known, (signal[: len(power)] / power.clamp_min(1e-30)).sqrt(), 0.0)
+        gain[0] = gain[1]
+        return apply_radial(values, _padded(gain, values.shape[-1] // 2 + 1))
+
+    def _refined(self, refinement: Refinement, found: dict[str, Tensor]) -> RefinementState:
+        fresh = refinement.start((found["rotations"], found["shifts_px"]), self._white(), found["first"])
+        fresh = replace(fresh, references=(found["first"] * refinement.mask, found["second"] * refinement.mask))
+        saved = self.stages.get("refinement")
+        state = fresh if saved is None else RefinementState.from_tensors(saved)
+
+        def after_round(state: RefinementState) -> None:
+            self.stages.keep("refinement", state.tensors())
+            self.journal.log({"stage": "refinement", **state.metrics()})
+
+        return refinement.run(state, self.progress, after_round)
+
+
+def _padded(gain: Float[Tensor, " s"], n: int) -> Float[Tensor, " n"]:
+    return torch.cat([gain, gain.new_zeros(n - len(gain))])
+
+
+def on_grid_of(volume: Volume, particles: Particles) -> Volume:
+    """Bring a map to the box and pixel size of particles, by cropping or padding it in real or in Fourier space.
+
+    Raises
+    ------
+    ConfigError
+        Where neither pixel size nor field are those of the particles.
+    """
+    box, pixel_A = particles.box, particles.pixel_size_A
+    if abs(volume.voxel_size_A / pixel_A - 1) < SAME:
+        return Volume(centred_resize(volume.values, box, (0, 1, 2)), pixel_A)
+    if abs(volume.box * volume.voxel_size_A / (box * pixel_A) - 1) < SAME:
+        return Volume(resize_map(volume.values, box), pixel_A)
+    raise ConfigError(
+        "--map has another grid than the particles",
+        expected=f"{pixel_A:.4g} Å per voxel, or a field of {box * pixel_A:.0f} Å",
+        found=f"{volume.box} voxels of {volume.voxel_size_A:.4g} Å",
+        remedy="Resample the map to the particles' pixel size",
+    )
