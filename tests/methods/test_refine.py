@@ -10,7 +10,9 @@ from tests.methods.test_search import BOX, PIXEL_SIZE_A, N, errors_of, particles
 from vitreous.data import ArraySource, Poses, Volume
 from vitreous.errors import ConfigError, InputError
 from vitreous.fourier.resize import resize_map
-from vitreous.geometry.rotations import rotation_from_vector
+from vitreous.geometry.rotations import random_rotations, rotation_from_vector
+from vitreous.geometry.symmetry import point_group
+from vitreous.methods.search.recheck import angle_to_nearest_mate_deg
 from vitreous.methods.search.refine import Refine, RefineConfig, on_grid_of
 from vitreous.simulate.density import DensityGrid, atoms_to_density
 from vitreous.simulate.phantom import Phantom
@@ -40,6 +42,22 @@ def test_rough_poses_become_good_ones() -> None:
     assert after.shift_mean_px < 0.4 < before.shift_mean_px
     assert result.verdict == "solved"
     assert "effective_poses" not in result.scores
+
+
+def test_poses_too_far_off_are_not_called_solved() -> None:
+    """Local refinement keeps them, and the halves agree on the same blur."""
+    particles = phantom_stack().particles.with_poses(rough(0.6))
+    result = Refine(CONFIG).run(particles)
+    assert errors_of(result).median_deg > 20
+    assert result.verdict == "failed"
+    assert any("find their pose again" in warning for warning in result.warnings)
+
+
+def test_mates_of_a_point_group_are_one_pose(generator: torch.Generator) -> None:
+    R = random_rotations(20, generator)
+    turned = R @ point_group("C3")[1].to(R)
+    assert float(angle_to_nearest_mate_deg(R, turned, "C3").max()) < 0.1
+    assert float(angle_to_nearest_mate_deg(R, turned, "C1").min()) > 119
 
 
 def test_a_map_of_any_grey_scale_is_enough() -> None:

@@ -122,17 +122,17 @@ def test_pure_noise_is_not_called_solved(network, generator) -> None:
     assert len(result.poses.rotations) == 200
 
 
-@pytest.mark.parametrize(("shell", "spread", "verdict"), [
-    (12.0, 15.0, "solved"), (12.0, 100.0, "failed"), (3.0, 15.0, "failed"), (6.5, 15.0, "ambiguous"),
-    (12.0, 40.0, "ambiguous"),
+@pytest.mark.parametrize(("shell", "spread", "confidence", "verdict"), [
+    (12.0, 15.0, 3.0, "solved"), (12.0, 100.0, 3.0, "failed"), (3.0, 15.0, 3.0, "failed"),
+    (6.5, 15.0, 3.0, "ambiguous"), (12.0, 40.0, 3.0, "ambiguous"), (12.0, 15.0, 1.1, "failed"),
 ])  # fmt: skip
-def test_verdict_needs_agreement_of_halves_and_of_references(shell, spread, verdict) -> None:
-    assert judge(shell, 0.6, torch.full((10,), spread))[0] == verdict
+def test_verdict_needs_confidence_and_agreement_of_halves_and_of_references(shell, spread, confidence, verdict) -> None:
+    assert judge(shell, 0.6, confidence, torch.full((10,), spread))[0] == verdict
 
 
 def test_one_frame_is_never_called_solved() -> None:
-    assert judge(12.0, 0.6, None)[0] == "ambiguous"
-    assert judge(3.0, 0.6, None)[0] == "failed"
+    assert judge(12.0, 0.6, 3.0, None)[0] == "ambiguous"
+    assert judge(3.0, 0.6, 3.0, None)[0] == "failed"
     assert FrameConfig(references=1).compared == 1
     assert FrameConfig(finalists=1).compared == 1
     assert FrameConfig(finalists=1, passes=1).compared == 4
@@ -154,8 +154,8 @@ def test_random_rotations_of_a_real_particle_are_called_failed(generator) -> Non
     particles = Particles(ArraySource(images, 4.0), Optics.without_ctf(n), ids)
     poses = Poses(random_rotations(n, generator), torch.zeros(n, 2))
     joined = join_halves(particles, poses, 1 + torch.arange(n) % 2, SilentProgress())
-    assert judge(joined.agreement_shell, 0.75, torch.full((n,), 125.0))[0] == "failed"
-    assert judge(joined.agreement_shell, 0.75, None)[0] != "solved"
+    assert judge(joined.agreement_shell, 0.75, 3.0, torch.full((n,), 125.0))[0] == "failed"
+    assert judge(joined.agreement_shell, 0.75, 3.0, None)[0] != "solved"
 
 
 def test_impossible_settings_name_their_flag() -> None:

@@ -184,7 +184,9 @@ class _FastARRun:
         joined = join_halves(self.particles, self._poses(halves), self.half_sets, self.progress)
         confidences, spread = (self._gather(halves, name) for name in ("confidences", "spread_deg"))
         compared = spread if self.config.frames.compared > 1 else None
-        verdict, reasons = judge(joined.agreement_shell, self.diameter_A / self._side_A, compared)
+        verdict, reasons = judge(
+            joined.agreement_shell, self.diameter_A / self._side_A, float(confidences.mean()), compared
+        )
         metrics = self._metrics(joined, confidences, spread)
         if journal is not None:
             journal.log({"stage": "network", **metrics})

@@ -15,6 +15,7 @@ from vitreous.fourier.transform import centred_resize
 from vitreous.geometry.symmetry import point_group
 from vitreous.methods.search.global_search import GridSearch
 from vitreous.methods.search.outcome import reconstructed
+from vitreous.methods.search.recheck import found_again
 from vitreous.methods.search.refinement import Refinement, RefinementSettings, RefinementState
 from vitreous.methods.search.stages import Stages
 from vitreous.methods.search.verdict import Evidence, judge
@@ -147,7 +148,8 @@ class _RefineRun:
         final = ReconstructConfig(symmetry=self.config.symmetry, seed=self.config.seed)
         refined = (state, self.half_sets)
         made = reconstructed(self.store, refined, final, self.progress, mask, radius=self.start_radius)
-        evidence = Evidence(self.start_radius, found["effective_poses"], made.scores["log_likelihood"])
+        again = self._found_again(state)
+        evidence = Evidence(self.start_radius, found["effective_poses"], made.scores["log_likelihood"], again)
         verdict, reasons = judge(made, evidence, self.start_radius)
         searched = {"effective_poses": found["effective_poses"], "max_probability": found["probability"]}
         return replace(
@@ -155,8 +157,17 @@ class _RefineRun:
             scores={**made.scores, **(searched if isinstance(begin, Volume) else {})},
             verdict=verdict,
             warnings=(*self.warnings, *made.warnings, *reasons),
-            metrics={**made.metrics, "diameter_A": self.diameter_A, "refined_radius": state.radius},
+            metrics={
+                **made.metrics,
+                "diameter_A": self.diameter_A,
+                "refined_radius": state.radius,
+                "found_again": again,
+            },
         )
+
+    def _found_again(self, state: RefinementState) -> float:
+        search = (min(GRID_RADIUS[1], self.particles.box / 2 - 1), self.config.shift_range_share)
+        return found_again(self.store, state, self.half_sets, search, self.config.symmetry)
 
     def _begin(self, begin: Volume | Poses) -> dict[str, Tensor]:
         """Poses to refine, and the maps that they are refined against first."""

@@ -12,6 +12,7 @@ FAILED_BELOW_SHELL = 7.0
 
 AMBIGUOUS_EFFECTIVE_POSES = 20.0
 FAILED_EFFECTIVE_POSES = 1000.0
+FAILED_FOUND_AGAIN, AMBIGUOUS_FOUND_AGAIN = 0.35, 0.75
 AGREEMENT_SHARE = 0.95
 """Two starts from different random orientations should agree to this share of the search radius."""
 
@@ -28,11 +29,14 @@ class Evidence:
         How many grid poses share each image's weight.
     gains
         Log-likelihood gain of each image over an empty map.
+    found_again
+        Share of the particles that find their refined pose again in a global search; None where it was not asked.
     """
 
     agreement_shell: float
     effective_poses: Float[Tensor, " n"]
     gains: Float[Tensor, " n"]
+    found_again: float | None = None
 
 
 def judge(made: Result, evidence: Evidence, search_radius: float) -> tuple[str, list[str]]:
@@ -59,6 +63,11 @@ def judge(made: Result, evidence: Evidence, search_radius: float) -> tuple[str, 
             f"Both halves begin with one map that reaches {shared_A:.1f} Å, and their FSC falls before that: the "
             "stated resolution is not independent evidence. Use more particles, or a larger box or smaller pixels."
         )
+    if evidence.found_again is not None and evidence.found_again < AMBIGUOUS_FOUND_AGAIN:
+        reasons.append(
+            f"Only {evidence.found_again:.0%} of the particles find their pose again when all orientations are "
+            "searched: many poses are wrong. Refine once more from the map (--map)."
+        )
     effective = float(evidence.effective_poses.median())
     if effective > AMBIGUOUS_EFFECTIVE_POSES:
         reasons.append(
@@ -75,6 +84,11 @@ def _failure(made: Result, evidence: Evidence) -> str | None:
         return (
             f"The half-maps agree up to {reach_A:.0f} Å only: there is no trustworthy map. "
             "Clean the particles by 2D classification, give --diameter, or try another --seed."
+        )
+    if evidence.found_again is not None and evidence.found_again < FAILED_FOUND_AGAIN:
+        return (
+            f"Only {evidence.found_again:.0%} of the particles find their pose again when all orientations are "
+            "searched: most poses are wrong. Give a map with --map, or run `vitreous abinitio`."
         )
     if float(evidence.gains.median()) <= 0:
         return "The map explains less than half of the images. Clean the particles by 2D classification."
