@@ -125,6 +125,7 @@ def test_pure_noise_is_not_called_solved(network, generator) -> None:
 @pytest.mark.parametrize(("shell", "spread", "confidence", "verdict"), [
     (12.0, 15.0, 3.0, "solved"), (12.0, 100.0, 3.0, "failed"), (3.0, 15.0, 3.0, "failed"),
     (6.5, 15.0, 3.0, "ambiguous"), (12.0, 40.0, 3.0, "ambiguous"), (12.0, 15.0, 1.1, "failed"),
+    (12.0, 15.0, 1.6, "ambiguous"), (12.0, 25.0, 3.0, "ambiguous"),
 ])  # fmt: skip
 def test_verdict_needs_confidence_and_agreement_of_halves_and_of_references(shell, spread, confidence, verdict) -> None:
     assert judge(shell, 0.6, confidence, torch.full((10,), spread))[0] == verdict

@@ -12,10 +12,10 @@ from vitreous.typing import Float, Tensor
 TRUSTED_CYCLES, DOUBTED_CYCLES = 5.0, 3.5
 """Where the halves' maps stop agreeing, in units of one over the particle's diameter."""
 
-DOUBTED_CONFIDENCE = 1.2
+TRUSTED_CONFIDENCE, DOUBTED_CONFIDENCE = 2.0, 1.2
 """Mean over particles; 1 is what the network says of what it cannot place."""
 
-TRUSTED_SPREAD_DEG, DOUBTED_SPREAD_DEG = 30.0, 50.0
+TRUSTED_SPREAD_DEG, DOUBTED_SPREAD_DEG = 20.0, 50.0
 """Median angle between a particle's predictions in different frames; by chance it is about 125°."""
 
 
@@ -47,7 +47,7 @@ def judge(
             f"The network is not confident: {found}. At least {DOUBTED_CONFIDENCE:.1f}, {DOUBTED_CYCLES:.1f} cycles "
             f"and at most {DOUBTED_SPREAD_DEG:.0f}° are needed. Use --method search."
         ]
-    if cycles < TRUSTED_CYCLES or spread > TRUSTED_SPREAD_DEG:
+    if cycles < TRUSTED_CYCLES or spread > TRUSTED_SPREAD_DEG or confidence < TRUSTED_CONFIDENCE:
         return "ambiguous", [
             f"The network's poses are rough at best, and may be wrong: {found}. Take the map as a start for refinement."
         ]
