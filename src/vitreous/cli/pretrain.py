@@ -93,7 +93,7 @@ class Pretrain:
         corpus = None if self.corpus is None else Corpus.load(self.corpus)
         if corpus is not None and not trial_structures(corpus, "validation"):
             context.warn("the corpus has no large asymmetric structure for validation: the weights are not scored")
-        if self.common.resume and not is_run_folder(self.output):
+        if self.common.resume and not self._goes_on:
             context.warn(f"{self.output} holds no run to go on with: a new one begins")
         stacks = self.real.opened(max(stage.views for stage in self.curriculum), self.train.seed, context)
         with self._folder(context) as folder:
@@ -125,6 +125,11 @@ class Pretrain:
             folder.write_summary({"verdict": "done", **summary, "figures": figures})
             sys.stdout.write(json.dumps({"step": trained.step, **figures}) + "\n")
 
+    @property
+    def _goes_on(self) -> bool:
+        """Whether there is an earlier leg to go on from."""
+        return self.common.resume and is_run_folder(self.output)
+
     def _prepare(self, context: RunContext) -> Hardware:
         """Refuse what cannot work before anything is read, and set up the machine."""
         if self.train.minutes is None and self.train.steps >= ENDLESS:
@@ -142,7 +147,7 @@ class Pretrain:
         accelerator: Literal["cpu", "cuda"] = "cuda" if device.type == "cuda" else "cpu"
         hardware = Hardware(accelerator, self.devices, self.common.precision, device.index or 0)
         set_threads(self.common.threads)
-        if not (self.common.resume and is_run_folder(self.output)):
+        if not self._goes_on:
             refuse_unusable(self.output, overwrite=self.common.overwrite)
         else:
             refuse_other_command(self.output, context.name)
@@ -161,7 +166,7 @@ class Pretrain:
         read = [path for path in (self.corpus, *self.real.stacks) if path is not None]
         inputs = tuple(fingerprint(path) for path in read)
         now = Manifest(context.name, context.command, context.config, seed=self.train.seed, inputs=inputs)
-        if not (self.common.resume and is_run_folder(self.output)):
+        if not self._goes_on:
             return RunFolder.create(self.output, now, overwrite=self.common.overwrite)
         earlier = Manifest.read(self.output)
         if self.corpus is None and earlier.config.get("corpus"):

@@ -33,22 +33,23 @@ class SearchConfig:
     def __post_init__(self) -> None:
         """Refuse values that cannot work, by the name of their flag."""
         point_group(self.symmetry)
-        _require(0 <= self.seed < 2**63, "--seed", "0 to 2^63 - 1", self.seed)
-        _require(self.iterations >= 5, "--iterations", "at least 5", self.iterations)
-        _require(self.minibatch >= 20, "--minibatch", "at least 20", self.minibatch)
-        _require(self.start_radius >= 3, "--start-radius", "at least 3", self.start_radius)
-        _require(
+        require_setting(0 <= self.seed < 2**63, "--seed", "0 to 2^63 - 1", self.seed)
+        require_setting(self.iterations >= 5, "--iterations", "at least 5", self.iterations)
+        require_setting(self.minibatch >= 20, "--minibatch", "at least 20", self.minibatch)
+        require_setting(self.start_radius >= 3, "--start-radius", "at least 3", self.start_radius)
+        require_setting(
             self.start_radius < self.search_radius <= 100,
             "--search-radius",
             "more than --start-radius, at most 100",
             self.search_radius,
         )
-        _require(0 <= self.shift_range_share <= 0.25, "--shift-range-share", "0 to 0.25", self.shift_range_share)
-        _require(self.refine_iterations >= 1, "--refine-iterations", "at least 1", self.refine_iterations)
+        require_setting(0 <= self.shift_range_share <= 0.25, "--shift-range-share", "0 to 0.25", self.shift_range_share)
+        require_setting(self.refine_iterations >= 1, "--refine-iterations", "at least 1", self.refine_iterations)
         if self.diameter_A is not None:
-            _require(0 < self.diameter_A < math.inf, "--diameter", "a positive length in Å", self.diameter_A)
+            require_setting(0 < self.diameter_A < math.inf, "--diameter", "a positive length in Å", self.diameter_A)
 
 
-def _require(holds: object, flag: str, expected: str, found: object) -> None:
+def require_setting(holds: object, flag: str, expected: str, found: object) -> None:
+    """Raise ConfigError, by the name of the flag, unless a condition holds."""
     if not holds:
         raise ConfigError(f"{flag} is out of range", expected=expected, found=found, remedy=f"Change {flag}")

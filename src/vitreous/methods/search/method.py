@@ -13,7 +13,7 @@ from vitreous.geometry.symmetry import point_group
 from vitreous.methods.search.axes import brought_onto_axes, symmetry_frame, symmetry_warning
 from vitreous.methods.search.config import SearchConfig
 from vitreous.methods.search.global_search import GridSearch
-from vitreous.methods.search.outcome import reconstructed
+from vitreous.methods.search.outcome import reconstructed, refined_in_stages
 from vitreous.methods.search.refinement import Refinement, RefinementSettings, RefinementState
 from vitreous.methods.search.stages import Stages
 from vitreous.methods.search.starts import GivenStarts, find_start
@@ -166,15 +166,9 @@ class _SearchRun:
             FIRST_RADIUS_SHARE * self.config.search_radius,
         )
         refinement = Refinement(self.store, self.half_sets, settings)
-        fresh = refinement.start((found["rotations"], found["shifts_px"]), start["noise"], start["map"])
-        saved = self.stages.get("refinement")
-        state = fresh if saved is None else RefinementState.from_tensors(saved)
-
-        def after_round(state: RefinementState) -> None:
-            self.stages.keep("refinement", state.tensors())
-            self.journal.log({"stage": "refinement", **state.metrics()})
-
-        return refinement.run(state, self.progress, after_round)
+        references = (start["map"], start["map"])
+        fresh = refinement.start((found["rotations"], found["shifts_px"]), start["noise"], references)
+        return refined_in_stages(refinement, fresh, self.stages, self.progress, self.journal)
 
 
 def _check(particles: Particles, diameter_A: float | None) -> None:

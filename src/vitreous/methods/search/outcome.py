@@ -1,13 +1,27 @@
-"""From refined poses to maps and numbers per particle."""
+"""Refinement as the last stages of a run: rounds that are kept, then maps and numbers per particle."""
 
 from dataclasses import replace
 
 from vitreous.compute.progress import Progress
-from vitreous.data import Poses, Result, Volume
-from vitreous.methods.search.refinement import RefinementState, log_likelihoods
+from vitreous.data import Journal, Poses, Result, Volume
+from vitreous.methods.search.refinement import Refinement, RefinementState, log_likelihoods
+from vitreous.methods.search.stages import Stages
 from vitreous.reconstruct.coefficients import CoefficientStore
 from vitreous.reconstruct.known_poses import ReconstructConfig, reconstruct_halves
 from vitreous.typing import Int, Tensor
+
+
+def refined_in_stages(
+    refinement: Refinement, fresh: RefinementState, stages: Stages, progress: Progress, journal: Journal
+) -> RefinementState:
+    """Refine from a fresh state, or from where a stopped run was; every round is kept and logged."""
+    saved = stages.get("refinement")
+
+    def after_round(state: RefinementState) -> None:
+        stages.keep("refinement", state.tensors())
+        journal.log({"stage": "refinement", **state.metrics()})
+
+    return refinement.run(fresh if saved is None else RefinementState.from_tensors(saved), progress, after_round)
 
 
 def reconstructed(

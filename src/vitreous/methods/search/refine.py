@@ -13,8 +13,9 @@ from vitreous.fourier.resize import resize_map
 from vitreous.fourier.shells import radial_power
 from vitreous.fourier.transform import centred_resize
 from vitreous.geometry.symmetry import point_group
+from vitreous.methods.search.config import require_setting
 from vitreous.methods.search.global_search import GridSearch
-from vitreous.methods.search.outcome import reconstructed
+from vitreous.methods.search.outcome import reconstructed, refined_in_stages
 from vitreous.methods.search.recheck import found_again
 from vitreous.methods.search.refinement import Refinement, RefinementSettings, RefinementState
 from vitreous.methods.search.stages import Stages
@@ -53,16 +54,12 @@ class RefineConfig:
     def __post_init__(self) -> None:
         """Refuse values that cannot work, by the name of their flag."""
         point_group(self.symmetry)
-        diameter = 1.0 if self.diameter_A is None else self.diameter_A
-        for holds, flag, expected, found in (
-            (0 <= self.seed < 2**63, "--seed", "0 to 2^63 - 1", self.seed),
-            (0 < self.start_A < math.inf, "--start", "a positive resolution in Å", self.start_A),
-            (0 <= self.shift_range_share <= 0.25, "--shift-range-share", "0 to 0.25", self.shift_range_share),
-            (self.rounds >= 1, "--rounds", "at least 1", self.rounds),
-            (0 < diameter < math.inf, "--diameter", "a positive length in Å", self.diameter_A),
-        ):
-            if not holds:
-                raise ConfigError(f"{flag} is out of range", expected=expected, found=found, remedy=f"Change {flag}")
+        require_setting(0 <= self.seed < 2**63, "--seed", "0 to 2^63 - 1", self.seed)
+        require_setting(0 < self.start_A < math.inf, "--start", "a positive resolution in Å", self.start_A)
+        require_setting(0 <= self.shift_range_share <= 0.25, "--shift-range-share", "0 to 0.25", self.shift_range_share)
+        require_setting(self.rounds >= 1, "--rounds", "at least 1", self.rounds)
+        if self.diameter_A is not None:
+            require_setting(0 < self.diameter_A < math.inf, "--diameter", "a positive length in Å", self.diameter_A)
 
 
 class Refine:
@@ -214,23 +211,12 @@ class _RefineRun:
         known = (shell <= self.start_radius) & (power > 1e-6 * power[1:].max())
         gain = torch.where(known, (signal[: len(power)] / power.clamp_min(1e-30)).sqrt(), 0.0)
         gain[0] = gain[1]
-        return apply_radial(values, _padded(gain, values.shape[-1] // 2 + 1))
+        return apply_radial(values, gain)
 
     def _refined(self, refinement: Refinement, found: dict[str, Tensor]) -> RefinementState:
-        fresh = refinement.start((found["rotations"], found["shifts_px"]), self._white(), found["first"])
-        fresh = replace(fresh, references=(found["first"] * refinement.mask, found["second"] * refinement.mask))
-        saved = self.stages.get("refinement")
-        state = fresh if saved is None else RefinementState.from_tensors(saved)
-
-        def after_round(state: RefinementState) -> None:
-            self.stages.keep("refinement", state.tensors())
-            self.journal.log({"stage": "refinement", **state.metrics()})
-
-        return refinement.run(state, self.progress, after_round)
-
-
-def _padded(gain: Float[Tensor, " s"], n: int) -> Float[Tensor, " n"]:
-    return torch.cat([gain, gain.new_zeros(n - len(gain))])
+        references = (found["first"] * refinement.mask, found["second"] * refinement.mask)
+        fresh = refinement.start((found["rotations"], found["shifts_px"]), self._white(), references)
+        return refined_in_stages(refinement, fresh, self.stages, self.progress, self.journal)
 
 
 def on_grid_of(volume: Volume, particles: Particles) -> Volume:

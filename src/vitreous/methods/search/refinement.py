@@ -231,14 +231,16 @@ class Refinement:
     def _next_radius(self, radius: float, shell: float) -> float:
         return min(max(radius, min(radius * RADIUS_GROWTH, shell + RADIUS_MARGIN)), self.largest_radius)
 
-    def start(self, poses: tuple[Rotations, Shifts], noise: Float[Tensor, " s"], reference: Map) -> RefinementState:
-        """State before the first round: both halves start from the same low-passed map."""
+    def start(
+        self, poses: tuple[Rotations, Shifts], noise: Float[Tensor, " s"], references: tuple[Map, Map]
+    ) -> RefinementState:
+        """State before the first round, in which each half is refined against its reference."""
         n_shells = int(self.store.disc.shell[-1]) + 1
         padded = torch.ones(n_shells)
         padded[: len(noise)] = noise
         costs = torch.zeros(len(poses[0]))
         curve = torch.zeros(self.store.disc.box // 2 + 1)
-        return RefinementState(*poses, costs, (reference, reference), padded, self.settings.start_radius, curve)
+        return RefinementState(*poses, costs, references, padded, self.settings.start_radius, curve)
 
 
 def log_likelihoods(
