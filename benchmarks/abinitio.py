@@ -17,7 +17,6 @@ import json
 import sys
 import tempfile
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -51,12 +50,12 @@ class Stack:
     origin: str
 
 
-def prepare_stack(given: argparse.Namespace, work: Path) -> Stack:
-    """Find or make the stack."""
+def prepare_stack(given: argparse.Namespace, work: Path, seed: int) -> Stack:
+    """Find or make the stack of a run: of its own seed where a stack maker makes it and no other seed is given."""
     if given.stack is not None:
         return Stack(given.stack, given.truth_map, "given")
     if given.map is not None:
-        return make_stack(given, given.map, work, {"n": given.n, "snr": given.snr, "shift": given.shift})
+        return make_stack(given, given.map, work, seed, {"n": given.n, "snr": given.snr, "shift": given.shift})
     config = find_recipe(given.recipe).config
     # The projector of another program needs only the recipe's map, which comes with any number of particles.
     few = ("--n", "1") if given.stack_maker else ()
@@ -67,14 +66,15 @@ def prepare_stack(given: argparse.Namespace, work: Path) -> Stack:
     truth = simulated / "state_01.mrc"
     if not given.stack_maker:
         return Stack(simulated, truth, "vitreous simulate")
-    return make_stack(given, truth, work, {"n": config.n, "snr": config.snr, "shift": config.shift})
+    return make_stack(given, truth, work, seed, {"n": config.n, "snr": config.snr, "shift": config.shift})
 
 
-def make_stack(given: argparse.Namespace, volume: Path, work: Path, settings: dict[str, float]) -> Stack:
+def make_stack(given: argparse.Namespace, volume: Path, work: Path, seed: int, settings: dict[str, float]) -> Stack:
     """Have the stack made from a map."""
-    out = work / "stack"
+    stack_seed = seed if given.stack_seed is None else given.stack_seed
+    out = work / f"stack-{stack_seed}"
     words = [str(part) for name, value in settings.items() for part in (f"--{name}", value)]
-    run_measured([sys.executable, given.stack_maker, volume, out, *words, "--seed", str(given.stack_seed)])
+    run_measured([sys.executable, given.stack_maker, volume, out, *words, "--seed", str(stack_seed)])
     return Stack(out, volume, given.stack_maker.name)
 
 
@@ -101,10 +101,15 @@ def _evaluate(what: str, run: Path, truth: Path) -> dict[str, Any]:
 
 def run_seeds(given: argparse.Namespace, work: Path, results: ResultFile) -> None:
     """Run and score every seed."""
-    stack = prepare_stack(given, work)
+    for seed in given.seeds:
+        run_options(given, work, seed, prepare_stack(given, work, seed), results)
+
+
+def run_options(given: argparse.Namespace, work: Path, seed: int, stack: Stack, results: ResultFile) -> None:
+    """Run and score one seed with each set of options."""
     particles = open_particles(stack.folder / "particles.star", contrast="bright")
     known = {"stack": stack.origin, "n": len(particles), "box": particles.box, "threads": given.threads}
-    for seed, options in product(given.seeds, given.options):
+    for options in given.options:
         run = work / f"seed-{seed}"
         words = ("abinitio", stack.folder / "particles.star", "-o", run, "--seed", str(seed), *options.split())
         done = run_measured([*VITREOUS, *words, "--threads", str(given.threads), "--overwrite", "--quiet"])
@@ -132,7 +137,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--n", type=int, default=3000, help="particles of --map")
     parser.add_argument("--snr", type=float, default=0.1, help="of --map")
     parser.add_argument("--shift", type=float, default=2.0, help="largest shift in px, of --map")
-    parser.add_argument("--stack-seed", type=int, default=0, help="seed of the stack maker")
+    parser.add_argument("--stack-seed", type=int, help="seed of the stack maker; by default that of the run")
     parser.add_argument("--work", type=Path, help="folder for stacks and runs, kept; a temporary one by default")
     parser.add_argument("--results", type=Path, default=RESULTS)
     given = parser.parse_args()
