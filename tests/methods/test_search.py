@@ -111,6 +111,8 @@ def test_given_starts_shorten_the_march_as_far_as_they_agree() -> None:
 def test_result_is_complete_and_judged_solved() -> None:
     result = phantom_result()
     assert result.verdict == "solved"
+    assert result.metrics["independent_halves"] == 1
+    assert result.metrics["searches"] in (2, 4)
     assert result.volume is not None
     assert result.volume.box == BOX
     assert result.half_maps is not None

@@ -50,15 +50,17 @@ def test_map_and_poses_move_together() -> None:
     """Projections of the moved map at the moved poses are those of the map at its poses."""
     generator = torch.Generator().manual_seed(2)
     frame = SymmetryFrame(random_rotations(1, generator)[0], torch.tensor([0.8, -1.3, 0.5]), 1.0)
-    start = {"map": make_blobs(BOX, sigma=1.8).map(BOX).float(), "noise": torch.ones(5)}
+    density = make_blobs(BOX, sigma=1.8).map(BOX).float()
+    start = {"map1": density, "map2": 2 * density, "noise": torch.ones(5)}
     poses = {"rotations": random_rotations(6, generator), "shifts_px": torch.randn(6, 2, generator=generator)}
     moved_start, moved_poses = brought_onto_axes(frame, start, poses)
     before, after = (
-        render(FourierVolume.from_map(s["map"]), Poses(p["rotations"], p["shifts_px"]), varied_optics(6), 1.0)
+        render(FourierVolume.from_map(s["map1"]), Poses(p["rotations"], p["shifts_px"]), varied_optics(6), 1.0)
         for s, p in ((start, poses), (moved_start, moved_poses))
     )
     assert relative_error(after, before) < 0.02
     assert torch.equal(moved_start["noise"], start["noise"])
+    torch.testing.assert_close(moved_start["map2"], 2 * moved_start["map1"])
 
 
 def test_frame_is_taken_from_the_journal_when_a_run_goes_on() -> None:

@@ -34,6 +34,7 @@ COMMANDS: dict[str, Entry] = {
     "simulate": Entry("vitreous.cli.simulate", "Simulate", "particles with truth, from a structure or a phantom"),
     "abinitio": Entry("vitreous.cli.abinitio", "AbInitio", "find a map and all poses without a starting map"),
     "refine": Entry("vitreous.cli.refine", "Refine", "better poses and a better map, from a map or from poses"),
+    "classify": Entry("vitreous.cli.classify", "Classify", "several maps from a mixture, without a starting map"),
     "reconstruct": Entry("vitreous.cli.reconstruct", "Reconstruct", "a map and half-maps from known poses"),
     "report": Entry("vitreous.cli.report", "Report", "write the report of a run again"),
     "evaluate poses": Entry("vitreous.cli.evaluate", "EvaluatePoses", "compare poses with the true ones"),

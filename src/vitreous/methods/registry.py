@@ -28,6 +28,7 @@ class Entry:
 METHODS = {
     "search": Entry("vitreous.methods.search.method:Search", "marginalised search over poses, from random starts"),
     "refine": Entry("vitreous.methods.search.refine:Refine", "half-set refinement from a map or from poses"),
+    "classify": Entry("vitreous.methods.search.classify:Classify", "several maps from a mixture"),
     "fastar": Entry("vitreous.methods.fastar.method:FastAR", "poses by forward passes of a pre-trained network"),
 }
 

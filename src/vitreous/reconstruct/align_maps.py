@@ -1,7 +1,7 @@
 """Turn, shift and mirror maps, and align one map to another over all three."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,7 +20,11 @@ _COARSE_RADIUS = 6
 _COARSE_SPACING_DEG = 11.0
 _COARSE_BOX = 16
 _CANDIDATES = 8
-_FINALISTS = 3
+_FINALISTS = 2
+_CLIMB_STEPS, _CLIMB_STEP = 20, 0.03
+_GENERIC_TURN = torch.tensor([[0.4, 0.7, -0.3]])
+"""A turned lattice of frequencies: on the maps' own, interpolation favours not turning at all."""
+
 _WORKING_BOX = 95
 """Odd, so that every frequency has its opposite."""
 
@@ -120,6 +124,17 @@ def align_maps(estimate: Volume, target: Volume, *, allow_mirror: bool = True) -
     )
 
 
+def drift_between(estimate: Map, target: Map, radius: float) -> tuple[Float[Tensor, "3 3"], Float[Tensor, " 3"]]:
+    """Small rotation and shift, ``(x, y, z)`` in voxels, that bring a map onto another near which it already is.
+
+    The nearest maximum of the weighted FSC inside a radius (Fourier pixels), climbed from no move at all.
+    """
+    moving, fixed = (MapSpectrum(crop_map(values, _WORKING_BOX)) for values in (estimate, target))
+    last = int(max(4, min(radius, 0.45 * moving.box)))
+    fit = _Band(moving, fixed, last, turned=True).refine(_Fit(torch.eye(3), torch.zeros(3), 0.0))
+    return fit.rotation, fit.shift * estimate.shape[-1]
+
+
 def check_same_grid(first: Volume, second: Volume) -> None:
     """Raise an InputError unless two maps have the same box and voxel size (to 0.1 %)."""
     if first.box != second.box or not math.isclose(first.voxel_size_A, second.voxel_size_A, rel_tol=1e-3):
@@ -151,11 +166,11 @@ def _best_fit(estimate: Map, target: Map) -> _Fit:
     last = max(4, int(0.45 * moving.box))
     radii = [r for r in (8, 12, 20, 32) if r < last] + [last]
     candidates = list(_coarse_candidates(moving, fixed, min(_COARSE_RADIUS, last)))
-    for step, radius in enumerate(radii):
+    candidates = sorted(_Band(moving, fixed, radii[0]).climb(candidates), key=lambda fit: -fit.score)[:_FINALISTS]
+    for radius in radii:
         band = _Band(moving, fixed, radius)
-        fits = [band.refine(fit) for fit in candidates]
-        candidates = sorted(fits, key=lambda fit: -fit.score)[: _FINALISTS if step == 0 else 1]
-    return _Band(moving, fixed, last).refine(candidates[0])
+        candidates = [max((band.refine(fit) for fit in candidates), key=lambda fit: fit.score)]
+    return candidates[0]
 
 
 def _coarse_candidates(moving: MapSpectrum, fixed: MapSpectrum, radius: int) -> Iterator[_Fit]:
@@ -210,38 +225,64 @@ def _over_shifts(moving: MapSpectrum, reference: Tensor, k: Tensor, R: Rotations
 class _Band:
     """The correlation of two maps up to a radius, as a function of rotation and shift."""
 
-    def __init__(self, moving: MapSpectrum, fixed: MapSpectrum, radius: int) -> None:
-        self.k, self.shell = half_ball(radius)
+    def __init__(self, moving: MapSpectrum, fixed: MapSpectrum, radius: int, *, turned: bool = False) -> None:
+        k, self.shell = half_ball(radius)
+        self.k = k @ rotation_from_vector(_GENERIC_TURN)[0] if turned else k
         self.moving, self.radius = moving, radius
         self.reference = _normalised(fixed.at(self.k[None])[0], self.shell).conj()
         self.reference = self.reference / _normalised_power(moving, self.k, self.shell)
 
-    def curve(self, rotation: Tensor, shift: Tensor) -> Tensor:
-        """FSC of shells ``0 … radius`` (float64; shell 0 is 0)."""
-        phase = -2 * math.pi * (self.k @ shift)
-        moved = self.moving.at((self.k @ rotation)[None])[0] * torch.polar(torch.ones_like(phase), phase)
+    def curves(self, rotations: Tensor, shifts: Tensor) -> Tensor:
+        """FSC of shells ``0 … radius`` for every rotation [m, 3, 3] and shift [m, 3] (float64; shell 0 is 0)."""
+        phase = -2 * math.pi * (shifts @ self.k.T)
+        moved = self.moving.at(self.k @ rotations) * torch.polar(torch.ones_like(phase), phase)
         product = (moved * self.reference).real.double()
-        return torch.zeros(self.radius + 1, dtype=torch.float64).index_add(0, self.shell, product)
+        return product.new_zeros(len(shifts), self.radius + 1).index_add(1, self.shell, product)
+
+    def climb(self, starts: Sequence[_Fit]) -> list[_Fit]:
+        """Bring many starts near the maxima next to them, all at once: normalised gradients with momentum."""
+        rotations = torch.stack([fit.rotation for fit in starts])
+        shifts = torch.stack([fit.shift for fit in starts])
+        weight = self._weight(self.curves(rotations, shifts))
+        x = torch.zeros(len(starts), 6, requires_grad=True)
+        direction, size = torch.zeros(len(starts), 6), torch.zeros(len(starts), 6)
+        for step in range(_CLIMB_STEPS):
+            score = (self.curves(*_moved(rotations, shifts, x)) * weight).sum()
+            (slope,) = torch.autograd.grad(score, x)
+            with torch.no_grad():
+                direction.lerp_(slope, 0.3)
+                size.lerp_(slope.square(), 0.1)
+                x += _CLIMB_STEP * (1 - step / _CLIMB_STEPS) * direction / (size.sqrt() + 1e-9)
+        with torch.no_grad():
+            turned, shifted = _moved(rotations, shifts, x)
+            scores = self.curves(turned, shifted)[:, 1:].mean(1)
+        return [_Fit(R, t, float(score)) for R, t, score in zip(turned, shifted, scores, strict=True)]
+
+    def _weight(self, curves: Tensor) -> Tensor:
+        """Weight of every shell: large where the maps agree already, with a sum of 1."""
+        first = curves.detach().clamp(0, 0.99)
+        weight = torch.arange(self.radius + 1) ** 2 * (first + 0.01) / (1 - first.square())
+        return weight / weight.sum(1, keepdim=True)
 
     def refine(self, start: _Fit) -> _Fit:
         """Climb from a start to the nearest maximum of the weighted correlation (L-BFGS)."""
         from scipy.optimize import minimize
 
-        with torch.no_grad():
-            first = self.curve(start.rotation, start.shift).clamp(0, 0.99)
-        weight = torch.arange(self.radius + 1) ** 2 * (first + 0.01) / (1 - first.square())
-        weight = weight / weight.sum()
-
-        def moved(x: Tensor) -> tuple[Tensor, Tensor]:
-            return rotation_from_vector(x[None, :3])[0] @ start.rotation, start.shift + x[3:] / 4
+        rotation, shift = start.rotation[None], start.shift[None]
+        weight = self._weight(self.curves(rotation, shift))
 
         def loss(values: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-            x = torch.tensor(values, dtype=torch.float32, requires_grad=True)
-            out = -(self.curve(*moved(x)) * weight).sum()
+            x = torch.tensor(values[None], dtype=torch.float32, requires_grad=True)
+            out = -(self.curves(*_moved(rotation, shift, x)) * weight).sum()
             (slope,) = torch.autograd.grad(out, x)
-            return out.item(), slope.double().numpy()
+            return out.item(), slope[0].double().numpy()
 
         end = minimize(loss, np.zeros(6), jac=True, method="L-BFGS-B", options={"maxfun": 25, "ftol": 1e-6})
         with torch.no_grad():
-            rotation, shift = moved(torch.tensor(end.x, dtype=torch.float32))
-            return _Fit(rotation, shift, float(self.curve(rotation, shift)[1:].mean()))
+            turned, shifted = _moved(rotation, shift, torch.tensor(end.x[None], dtype=torch.float32))
+            return _Fit(turned[0], shifted[0], float(self.curves(turned, shifted)[0, 1:].mean()))
+
+
+def _moved(rotations: Tensor, shifts: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Rotations and shifts after a step of six numbers each, of which the last three are in quarter boxes."""
+    return rotation_from_vector(x[:, :3]) @ rotations, shifts + x[:, 3:] / 4

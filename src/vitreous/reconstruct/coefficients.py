@@ -5,6 +5,7 @@ With white noise of variance 1 per unitary coefficient,
 CTF-premultiplied images carry ``Y·C`` already.
 """
 
+from copy import copy
 from dataclasses import dataclass
 from math import sqrt
 
@@ -69,6 +70,7 @@ class CoefficientStore:
         self.particles = particles
         self.disc: Disc = disc(particles.box, radius)
         self._cache: Coefficients | None = None
+        self._rows: Int[Tensor, " n"] | None = None
         self.fits_in_memory = 12 * len(self.disc.kx) * len(particles) <= cache_bytes
 
     def __len__(self) -> int:
@@ -88,11 +90,22 @@ class CoefficientStore:
         self._cache = Coefficients(yc, c2)
         return self
 
+    def subset(self, rows: Int[Tensor, " n"], radius: float, progress: Progress) -> "CoefficientStore":
+        """Store of some particles, with at least a radius: a view of this one's cache where there is one."""
+        if self._cache is None:
+            return CoefficientStore(self.particles.select(rows), radius).load(progress)
+        view = copy(self)
+        view.particles = self.particles.select(rows)
+        view._rows = rows if self._rows is None else self._rows[rows]
+        return view
+
     def batch(self, indices: Int[Tensor, " b"], count: int | None = None) -> Coefficients:
         """First ``count`` coefficients of some particles."""
-        whole = self._compute(indices) if self._cache is None else self._cache
-        rows: slice | Tensor = slice(None) if self._cache is None else _as_slice(indices)
-        return Coefficients(whole.yc[rows, :count], whole.c2[rows, :count])
+        if self._cache is None:
+            computed = self._compute(indices)
+            return Coefficients(computed.yc[:, :count], computed.c2[:, :count])
+        rows = _as_slice(indices if self._rows is None else self._rows[indices])
+        return Coefficients(self._cache.yc[rows, :count], self._cache.c2[rows, :count])
 
     def _compute(self, indices: Int[Tensor, " b"]) -> Coefficients:
         particles = self.particles

@@ -4,6 +4,7 @@
 """
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -53,6 +54,15 @@ class References:
         parts = torch.view_as_real(slices)
         power = parts.square().sum(-1)
         return References(rotations, shifts_px, parts.flatten(1), power, disc_phases(-shifts_px, disc, count))
+
+    @staticmethod
+    def joined(parts: "Sequence[References]") -> "References":
+        """One set of the slices of several maps at the same shifts: class after class."""
+        if len(parts) == 1:
+            return parts[0]
+        rows = (torch.cat([getattr(part, name) for part in parts]) for name in ("rotations", "slices", "power"))
+        rotations, slices, power = rows
+        return References(rotations, parts[0].shifts_px, slices, power, parts[0].phases)
 
     @property
     def size(self) -> int:

@@ -75,6 +75,21 @@ class RotationSums:
             total._mass += part._mass
         return total
 
+    @property
+    def mass(self) -> Float[Tensor, " r"]:
+        """Number of images at every rotation."""
+        return self._mass
+
+    def split(self, classes: int) -> "list[RotationSums]":
+        """Sums of every class, where the grid holds the same rotations once per class."""
+        columns = (self._values.chunk(classes), self._weights.chunk(classes), self._mass.chunk(classes))
+        parts = []
+        for values, weights, mass in zip(*columns, strict=True):
+            part = RotationSums(0, weights.shape[1])
+            part._values, part._weights, part._mass = values, weights, mass
+            parts.append(part)
+        return parts
+
     def insert_into(self, accumulator: SliceAccumulator, rotations: Rotations, disc: Disc) -> None:
         """Insert the summed slices of all rotations that carry weight."""
         kept = torch.nonzero(self._mass > _NEGLIGIBLE)[:, 0]

@@ -1,4 +1,4 @@
-"""From random orientations to a low-resolution map: stochastic expectation–maximisation."""
+"""From random orientations to low-resolution maps of one or several classes: stochastic expectation–maximisation."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from torch import Tensor
 from vitreous.compute.parallel import map_on_threads
 from vitreous.compute.progress import Progress
 from vitreous.data import Journal
-from vitreous.fourier.filters import low_pass
+from vitreous.fourier.filters import low_pass, randomise_phases
 from vitreous.geometry.grids import so3_grid
 from vitreous.geometry.rotations import random_rotations
 from vitreous.methods.search.config import SearchConfig
@@ -33,23 +33,37 @@ SKIPPED_SHARE = 0.8
 """Share of the marching radius that a given start may skip at most."""
 
 
+OCCUPANCY_MEMORY = 0.7
+EMPTY_SHARE = 0.2
+"""A class with less than this share of its even share of the images is empty."""
+
+REVIVAL_UNTIL = 0.6
+"""Share of the iterations during which an empty class is begun again."""
+
+REVIVAL_FROM_SHELL = 2.0
+"""An empty class becomes a copy of the fullest one whose phases are random from this shell on, averaged with it."""
+
+
 @dataclass
-class StochasticMap:
-    """The map of the stochastic iterations with its running sums.
+class StochasticMaps:
+    """The maps of the stochastic iterations, one per class, with their running sums.
 
     Attributes
     ----------
     values
-        Current map, in units of unitary image coefficients divided by the working box.
-    accumulator
-        Running numerator and denominator.
+        Current maps, in units of unitary image coefficients divided by the working box.
+    accumulators
+        Running numerators and denominators.
     noise
         Noise power per shell.
+    occupancy
+        Running share of the images in every class.
     """
 
-    values: Map
-    accumulator: SliceAccumulator
+    values: list[Map]
+    accumulators: list[SliceAccumulator]
     noise: Float[Tensor, " s"]
+    occupancy: Float[Tensor, " c"]
 
 
 class AbInitio:
@@ -65,17 +79,28 @@ class AbInitio:
         Diameter of the particle in pixels of the images.
     generator
         Source of the start, the minibatches and the grid's turns.
+    classes
+        How many maps share the images.
 
     Attributes
     ----------
     noise
         Noise power per shell, after :meth:`run`.
+    revivals
+        How often an empty class was begun again.
     """
 
     def __init__(
-        self, store: CoefficientStore, config: SearchConfig, diameter_px: float, generator: torch.Generator
+        self,
+        store: CoefficientStore,
+        config: SearchConfig,
+        diameter_px: float,
+        generator: torch.Generator,
+        *,
+        classes: int = 1,
     ) -> None:
-        self.store, self.config, self.generator = store, config, generator
+        self.store, self.config, self.generator, self.classes = store, config, generator, classes
+        self.revivals = 0
         self.box = working_box(config.search_radius)
         radius = MASK_SHARE * diameter_px / 2 * self.box / store.disc.box + 1
         self.mask = sphere_mask(self.box, min(radius, self.box / 2 - 2), 2.0)
@@ -93,8 +118,8 @@ class AbInitio:
         start: Map | None = None,
         *,
         start_shell: float = 0.0,
-    ) -> Map:
-        """Return the map ``[z, y, x]`` on the working box.
+    ) -> list[Map]:
+        """Return the map ``[z, y, x]`` of every class on the working box.
 
         Parameters
         ----------
@@ -103,7 +128,7 @@ class AbInitio:
         name
             Number of this start in the log.
         start
-            A map on the working box to begin from; random orientations by default.
+            A map on the working box that every class begins from; random orientations by default.
         start_shell
             Shell up to which that map can be trusted: the schedule begins with the step that has reached it, and
             keeps at least its last fifth.
@@ -117,7 +142,11 @@ class AbInitio:
         with progress.stage(f"Searching start {name}", total=len(steps)):
             for number, step in enumerate(steps, start=1):
                 effective = self._iterate(state, step)
+                if number < REVIVAL_UNTIL * len(steps):
+                    self._revive(state)
                 metrics = {"iteration": number, "radius": step.radius, "effective_poses": effective}
+                if self.classes > 1:
+                    metrics["smallest_class"] = float(state.occupancy.min())
                 journal.log(
                     {"stage": f"start {name}", **metrics, "noise": float(state.noise[1 : int(step.radius)].mean())}
                 )
@@ -125,41 +154,64 @@ class AbInitio:
         self.noise = state.noise
         return state.values
 
-    def _start(self) -> StochasticMap:
-        """Back-project images at random rotations."""
+    def _start(self) -> StochasticMaps:
+        """Back-project images at random rotations, others for every class."""
+        accumulators = [self._random_sums() for _ in range(self.classes)]
+        state = self._state([self.mask] * self.classes, accumulators)
+        self._solve(state, self.config.start_radius)
+        for accumulator in accumulators:
+            accumulator.scale(0.0)
+        return state
+
+    def _random_sums(self) -> SliceAccumulator:
         sample = torch.randperm(len(self.store), generator=self.generator)[:START_IMAGES].sort().values
         count = self.store.disc.count(self.config.start_radius)
         part = self.store.batch(sample, count)
         accumulator = SliceAccumulator(self.box, threads=torch.get_num_threads())
         k = (self.store.disc.kx[:count].contiguous(), self.store.disc.ky[:count].contiguous())
         accumulator.add(random_rotations(len(part), self.generator), k, part.yc, part.c2)
-        state = StochasticMap(self.mask, accumulator, self.spectra.total.clone())
-        self._solve(state, self.config.start_radius)
-        accumulator.scale(0.0)
-        return state
+        return accumulator
 
-    def _start_from(self, values: Map, radius: float) -> StochasticMap:
+    def _start_from(self, values: Map, radius: float) -> StochasticMaps:
         """Begin with a given map, low-passed at the first radius."""
-        accumulator = SliceAccumulator(self.box, threads=torch.get_num_threads())
-        values = low_pass(values, radius)
-        return StochasticMap((values * self.mask).clamp_min(0), accumulator, self.spectra.total.clone())
+        accumulators = [SliceAccumulator(self.box, threads=torch.get_num_threads()) for _ in range(self.classes)]
+        begin = (low_pass(values, radius) * self.mask).clamp_min(0)
+        return self._state([begin] * self.classes, accumulators)
+
+    def _state(self, values: list[Map], accumulators: list[SliceAccumulator]) -> StochasticMaps:
+        return StochasticMaps(
+            values, accumulators, self.spectra.total.clone(), torch.full((self.classes,), 1 / self.classes)
+        )
+
+    def _revive(self, state: StochasticMaps) -> None:
+        """Begin empty classes again, as variants of the fullest one."""
+        for k in torch.nonzero(state.occupancy < EMPTY_SHARE / self.classes)[:, 0].tolist():
+            fullest = int(state.occupancy.argmax())
+            variant = randomise_phases(state.values[fullest], REVIVAL_FROM_SHELL, self.generator)
+            state.values[k] = ((state.values[fullest] + variant) / 2 * self.mask).clamp_min(0)
+            state.accumulators[k].scale(0.0)
+            half = (state.occupancy[fullest] + state.occupancy[k]) / 2
+            state.occupancy[fullest] = state.occupancy[k] = half
+            self.revivals += 1
 
     def _minibatch(self) -> Int[Tensor, " b"]:
-        size = min(self.config.minibatch, len(self.store))
+        size = min(self.config.minibatch * self.classes, len(self.store))
         if len(self._order) < size:
             self._order = torch.randperm(len(self.store), generator=self.generator)
         batch, self._order = self._order[:size], self._order[size:]
         return batch.sort().values
 
-    def _iterate(self, state: StochasticMap, step: Step) -> float:
+    def _iterate(self, state: StochasticMaps, step: Step) -> float:
         """Take one step with a fresh minibatch and return the median effective number of poses."""
         disc = self.store.disc
         count = disc.count(step.radius)
         turn = random_rotations(1, self.generator)[0]
         range_share = self.config.shift_range_share if step.with_shifts else 0.0
         shifts = shift_grid(disc.box, step.radius, range_share, self.generator)
-        volume = FourierVolume.from_map(state.values)
-        references = References.of(volume, (self.grid @ turn).contiguous(), shifts, disc, count)
+        rotations = (self.grid @ turn).contiguous()
+        references = References.joined(
+            [References.of(FourierVolume.from_map(v), rotations, shifts, disc, count) for v in state.values]
+        )
         inverse_noise = (1 / state.noise)[disc.shell[:count]]
         batch = self._minibatch()
         chunks = torch.split(batch, references.images_per_chunk())
@@ -174,8 +226,13 @@ class AbInitio:
             return _explained_power(part, references, found.best), found.effective_poses
 
         explained, effective = zip(*map_on_threads(expect, chunks), strict=True)
-        state.accumulator.scale(max(0.0, 1 - len(batch) / step.memory))
-        RotationSums.merged(sums).insert_into(state.accumulator, references.rotations, disc)
+        total = RotationSums.merged(sums)
+        forget = max(0.0, 1 - len(batch) / (step.memory * self.classes))
+        for accumulator, part in zip(state.accumulators, total.split(self.classes), strict=True):
+            accumulator.scale(forget)
+            part.insert_into(accumulator, rotations, disc)
+        share = total.mass.view(self.classes, -1).sum(1) / len(batch)
+        state.occupancy = OCCUPANCY_MEMORY * state.occupancy + (1 - OCCUPANCY_MEMORY) * share
         self._update_noise(state, torch.stack(explained).sum(0), count)
         self._solve(state, step.radius)
         return float(torch.cat(effective).median())
@@ -190,7 +247,7 @@ class AbInitio:
         scores = score(centred_copies(part.yc, references.phases), part.c2, references)
         return min(sharpness_for(scores, step.effective_poses), 1.0)
 
-    def _update_noise(self, state: StochasticMap, explained: Float[Tensor, "2 k"], count: int) -> None:
+    def _update_noise(self, state: StochasticMaps, explained: Float[Tensor, "2 k"], count: int) -> None:
         """Move the noise spectrum towards what the best poses leave unexplained, never below the background's."""
         shell = self.store.disc.shell[:count]
         n = int(shell[-1]) + 1
@@ -198,13 +255,13 @@ class AbInitio:
         target = self.spectra.total[:n] - per_shell[0] / per_shell[1].clamp_min(1e-12)
         state.noise[:n] = (NOISE_MEMORY * state.noise[:n] + (1 - NOISE_MEMORY) * target).clamp_min(0.9)
 
-    def _solve(self, state: StochasticMap, radius: float) -> None:
-        """Wiener map inside the radius, masked and non-negative."""
+    def _solve(self, state: StochasticMaps, radius: float) -> None:
+        """Wiener maps inside the radius, masked and non-negative."""
         prior = torch.full((self.box // 2 + 1,), 1e30)
         inside = int(radius + 0.5) + 1
         prior[:inside] = 1 / self.spectra.signal[torch.arange(inside).clamp_max(len(self.spectra.signal) - 1)]
-        values = solve(state.accumulator, prior=prior, floor=DENSITY_FLOOR)
-        state.values = (values * self.mask).clamp_min(0)
+        solved = [solve(a, prior=prior, floor=DENSITY_FLOOR) for a in state.accumulators]
+        state.values = [(values * self.mask).clamp_min(0) for values in solved]
 
 
 def _steps_from(steps: list[Step], shell: float) -> list[Step]:

@@ -29,10 +29,11 @@ def symmetry_frame(stages: Stages, values: Map, symmetry: str, radius: float) ->
 def brought_onto_axes(
     frame: SymmetryFrame, start: Mapping[str, Tensor], found: Mapping[str, Tensor]
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Start map and poses of all images in a symmetry frame; everything else as it was."""
+    """Start maps and poses of all images in a symmetry frame; everything else as it was."""
     rotations, shifts_px = frame.turned_poses(found["rotations"], found["shifts_px"])
+    maps = {name: frame.turned_map(start[name]) for name in ("map1", "map2")}
     return (
-        {**start, "map": frame.turned_map(start["map"])},
+        {**start, **maps},
         {**found, "rotations": rotations, "shifts_px": shifts_px},
     )
 

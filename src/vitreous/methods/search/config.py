@@ -17,6 +17,8 @@ class SearchConfig:
     """Point group imposed on the refined map, whose axes are found: C1, C4, D2, T, O, I …"""
     seed: int = 0
     """Seed of the start, the minibatches and the half-sets."""
+    starts: int = 2
+    """Random starts that each half-set may have, at most, before all particles are searched together."""
     iterations: int = 40
     """Stochastic iterations from the random start."""
     minibatch: int = 300
@@ -34,6 +36,7 @@ class SearchConfig:
         """Refuse values that cannot work, by the name of their flag."""
         point_group(self.symmetry)
         require_setting(0 <= self.seed < 2**63, "--seed", "0 to 2^63 - 1", self.seed)
+        require_setting(1 <= self.starts <= 100, "--starts", "1 to 100", self.starts)
         require_setting(self.iterations >= 5, "--iterations", "at least 5", self.iterations)
         require_setting(self.minibatch >= 20, "--minibatch", "at least 20", self.minibatch)
         require_setting(self.start_radius >= 3, "--start-radius", "at least 3", self.start_radius)

@@ -8,7 +8,6 @@ from torch import Tensor
 from vitreous.compute.progress import Progress, SilentProgress
 from vitreous.data import Journal, Particles, Result, SilentJournal, Volume
 from vitreous.errors import InputError
-from vitreous.fourier.resize import resize_map
 from vitreous.geometry.symmetry import point_group
 from vitreous.methods.search.axes import brought_onto_axes, symmetry_frame, symmetry_warning
 from vitreous.methods.search.config import SearchConfig
@@ -16,7 +15,7 @@ from vitreous.methods.search.global_search import GridSearch
 from vitreous.methods.search.outcome import reconstructed, refined_in_stages
 from vitreous.methods.search.refinement import Refinement, RefinementSettings, RefinementState
 from vitreous.methods.search.stages import Stages
-from vitreous.methods.search.starts import GivenStarts, find_start
+from vitreous.methods.search.starts import GivenStarts, StartFinder, as_tensors
 from vitreous.methods.search.verdict import Evidence, judge
 from vitreous.reconstruct.abinitio_input import check_input, known_diameter_A
 from vitreous.reconstruct.coefficients import CoefficientStore
@@ -29,7 +28,7 @@ FIRST_RADIUS_SHARE = 0.85
 """Refinement begins a little inside the ab initio radius."""
 
 ABINITIO_PARTICLES = 20_000
-"""The start is found from a random subset of at most this many particles."""
+"""The starts are found from a random subset of at most this many particles."""
 
 
 class Search:
@@ -58,8 +57,7 @@ class Search:
         mask
             Soft mask of the final FSC; made from the map by default.
         starts
-            Two maps to begin from instead of random orientations; each search goes on with the particles of its
-            half.
+            Maps of the two halves to begin from instead of random orientations.
 
         Raises
         ------
@@ -82,12 +80,13 @@ class _SearchRun:
         self.metrics: dict[str, float] = {}
         self.diameter_A, self.warnings = known_diameter_A(particles, config.diameter_A, progress)
         self.half_sets = split_half_sets(particles, config.seed)
+        self.members = [torch.nonzero(self.half_sets == number)[:, 0] for number in (1, 2)]
         self.store = CoefficientStore(particles, particles.box / 2 - 1.0)
 
     def result(self, mask: Volume | None, starts: GivenStarts | None) -> Result:
         """Run all stages."""
         self.store.load(self.progress)
-        start = self.stages.once("start", lambda: self._start(starts))
+        start = self.stages.once("starts", lambda: self._start(starts))
         found = self.stages.once("poses", lambda: self._global_poses(start))
         start, found = self._on_axes(start, found)
         state = self._refined(start, found)
@@ -95,7 +94,8 @@ class _SearchRun:
         refined = (state, self.half_sets)
         made = reconstructed(self.store, refined, final, self.progress, mask, radius=self.config.search_radius)
         gains = made.scores["log_likelihood"]
-        evidence = Evidence(float(start["agreement_shell"]), found["effective_poses"], gains)
+        agreement, independent = float(start["agreement_shell"]), bool(start["independent"])
+        evidence = Evidence(agreement, found["effective_poses"], gains, independent=independent)
         verdict, reasons = judge(made, evidence, self.config.search_radius)
         return replace(
             made,
@@ -111,47 +111,47 @@ class _SearchRun:
                 **self.metrics,
                 "diameter_A": self.diameter_A,
                 "refined_radius": state.radius,
-                "agreement_shell": float(start["agreement_shell"]),
+                "agreement_shell": agreement,
+                "independent_halves": float(independent),
+                "searches": float(start["searches"]),
             },
         )
 
-    def _start(self, starts: GivenStarts | None) -> dict[str, Tensor]:
-        """Map at the search radius, brought to the images' box, its noise spectrum and how far two searches agree."""
-        begins: list[tuple[CoefficientStore, Tensor | None]]
-        if starts is None:
-            begins = [(self._subset(torch.arange(len(self.particles)), ABINITIO_PARTICLES), None)] * 2
-        else:
-            begins = [
-                (self._subset(torch.nonzero(self.half_sets == number)[:, 0], ABINITIO_PARTICLES // 2), given)
-                for number, given in enumerate((m.values / self.particles.box for m in starts.maps), start=1)
-            ]
-        diameter_px = self.diameter_A / self.particles.pixel_size_A
-        shell = 0.0 if starts is None else starts.agreement_shell
-        found = find_start(begins, self.config, diameter_px, (self.progress, self.journal), start_shell=shell)
-        agreement = torch.tensor([found.agreement_shell])
-        return {"map": resize_map(found.map, self.particles.box), "noise": found.noise, "agreement_shell": agreement}
+    def _start(self, given: GivenStarts | None) -> dict[str, Tensor]:
+        """Maps of both halves at the search radius, in the images' box, and how far two searches agree."""
+        finder = StartFinder(self.config, self.diameter_A / self.particles.pixel_size_A, (self.progress, self.journal))
+        first, second = (self._subset(rows, ABINITIO_PARTICLES // 2) for rows in self.members)
+        start = finder.from_halves((first, second), given)
+        if start is None:
+            self.progress.message("The two halves led to different maps: searching all particles together")
+            start = finder.from_all(self._subset(torch.arange(len(self.particles)), ABINITIO_PARTICLES))
+        return as_tensors(start, self.particles.box)
 
     def _subset(self, rows: Tensor, at_most: int) -> CoefficientStore:
         """Coefficients of some particles, at random no more than so many."""
-        if len(rows) == len(self.particles) <= at_most:
-            return self.store
         generator = torch.Generator().manual_seed(self.config.seed)
         chosen = rows[torch.randperm(len(rows), generator=generator)[:at_most]].sort().values
-        return CoefficientStore(self.particles.select(chosen), self.config.search_radius).load(self.progress)
+        return self.store.subset(chosen, self.config.search_radius, self.progress)
 
     def _global_poses(self, start: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Poses of all particles, each found against the map of its half."""
         radius, share = SEARCH_RADIUS_SHARE * self.config.search_radius, self.config.shift_range_share
-        search = GridSearch(self.store, start["map"], start["noise"], radius, share)
-        return vars(search.run(self.progress))
+        parts = []
+        for number, rows in enumerate(self.members, start=1):
+            store = self.store.subset(rows, radius, self.progress)
+            search = GridSearch(store, start[f"map{number}"], start["noise"][number - 1], radius, share)
+            parts.append(vars(search.run(self.progress)))
+        order = torch.cat(self.members).argsort()
+        return {name: torch.cat([part[name] for part in parts])[order] for name in parts[0]}
 
     def _on_axes(
         self, start: dict[str, Tensor], found: dict[str, Tensor]
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Map and poses in the frame of the point group; the start has a random one."""
+        """Maps and poses in the frame of the point group; the start has a random one."""
         name, radius = self.config.symmetry, SEARCH_RADIUS_SHARE * self.config.search_radius
         if len(point_group(name)) == 1:
             return start, found
-        frame = symmetry_frame(self.stages, start["map"], name, radius)
+        frame = symmetry_frame(self.stages, (start["map1"] + start["map2"]) / 2, name, radius)
         self.progress.message(f"The start agrees with its {name} mates to {frame.score:.2f}")
         warning = symmetry_warning(frame.score, name)
         self.warnings += [] if warning is None else [warning]
@@ -164,10 +164,11 @@ class _SearchRun:
             self.config.symmetry,
             self.config.refine_iterations,
             FIRST_RADIUS_SHARE * self.config.search_radius,
+            realign=bool(start["independent"]),
         )
         refinement = Refinement(self.store, self.half_sets, settings)
-        references = (start["map"], start["map"])
-        fresh = refinement.start((found["rotations"], found["shifts_px"]), start["noise"], references)
+        references = (start["map1"], start["map2"])
+        fresh = refinement.start((found["rotations"], found["shifts_px"]), start["noise"].mean(0), references)
         return refined_in_stages(refinement, fresh, self.stages, self.progress, self.journal)
 
 

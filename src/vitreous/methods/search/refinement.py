@@ -1,5 +1,6 @@
 """Gold-standard refinement: two half-sets, each against its own map, at a radius that the FSC allows."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -9,13 +10,16 @@ from torch import Tensor
 
 from vitreous.compute.progress import Progress
 from vitreous.constants import FSC_GOLD_STANDARD
+from vitreous.data import Volume
 from vitreous.fourier.shells import crossing_shell, fsc
+from vitreous.geometry.rotations import vector_from_rotation
 from vitreous.geometry.symmetry import point_group
 from vitreous.physics.shifts import disc_phases
 from vitreous.physics.slices import FourierVolume, SliceAccumulator
+from vitreous.reconstruct.align_maps import drift_between, rotate_map
 from vitreous.reconstruct.backprojection import shell_weights, solve, symmetry_copies
 from vitreous.reconstruct.coefficients import Coefficients, CoefficientStore
-from vitreous.reconstruct.gauss_newton import Target, pose_costs, refine_poses
+from vitreous.reconstruct.gauss_newton import RefinedPoses, Target, pose_costs, refine_poses
 from vitreous.reconstruct.known_poses import grid_copies
 from vitreous.reconstruct.masks import sphere_mask
 from vitreous.typing import Float, Int, Map, Rotations, Shifts
@@ -28,6 +32,9 @@ STEPS_PER_ROUND = 3
 CHUNK = 256
 MASK_SHARE = 1.15
 PATIENCE = 2
+LARGEST_DRIFT_RAD = 0.1
+"""Phase at the particle's edge, at the current radius, that independent halves may have between them."""
+
 LEAST_PROGRESS = 0.25
 """Refinement stops after two rounds that bring less than a quarter of a shell."""
 
@@ -46,12 +53,16 @@ class RefinementSettings:
         Largest number of rounds.
     start_radius
         Radius of the first round, in pixels of frequency.
+    realign
+        Whether the halves may drift apart, because they share nothing: the second is then brought back onto the
+        first after every round.
     """
 
     diameter_px: float
     symmetry: str
     rounds: int
     start_radius: float
+    realign: bool = False
 
 
 @dataclass(frozen=True)
@@ -156,8 +167,11 @@ class Refinement:
         at_limit = state.radius <= state.last_radius + 0.5
         return state.rounds >= self.settings.rounds or (at_limit and state.idle >= PATIENCE)
 
-    def round(self, state: RefinementState) -> RefinementState:
-        """Refine all poses inside ``state.radius``, then make new half-maps, noise and FSC."""
+    def round(self, state: RefinementState, weights: Float[Tensor, " n"] | None = None) -> RefinementState:
+        """Refine all poses inside ``state.radius``, then make new half-maps, noise and FSC.
+
+        With weights, every particle counts by its own, and those of weight 0 are left as they are.
+        """
         rotations, shifts, costs = state.rotations.clone(), state.shifts_px.clone(), state.costs.clone()
         disc = self.store.disc
         count = disc.count(state.radius)
@@ -167,45 +181,60 @@ class Refinement:
         for members, reference in zip(self.members, state.references, strict=True):
             target = Target(FourierVolume.from_map(reference), disc, (1 / state.noise)[disc.shell[:count]])
             accumulator = SliceAccumulator(disc.box, threads=grid_copies(disc.box, torch.get_num_threads()))
-            for rows in torch.split(members, CHUNK):
+            counted = members if weights is None else members[weights[members] > 0]
+            for rows in torch.split(counted, CHUNK):
                 part = self.store.batch(rows)
                 found = refine_poses(target, part, rotations[rows], shifts[rows], steps=STEPS_PER_ROUND)
                 rotations[rows], shifts[rows], costs[rows] = found.rotations, found.shifts_px, found.costs
-                residual += self._residual(target, part, found.rotations, found.shifts_px, n_shells)
-                self._insert(accumulator, part, found.rotations, found.shifts_px)
+                weight = torch.ones(len(rows), 1) if weights is None else weights[rows, None]
+                residual += self._residual(target, part, found, weight, n_shells)
+                self._insert(accumulator, part, found, weight)
             accumulators.append(accumulator)
         raw = [solve(a) * self.mask for a in accumulators]
+        move = self._drift(raw, state.radius) if self.settings.realign else None
+        if move is not None:
+            mine = self.members[1]
+            raw[1] = rotate_map(Volume(raw[1], 1.0), *move).values
+            rotations[mine] = rotations[mine] @ move[0].T
+            shifts[mine] += (rotations[mine] @ move[1])[:, :2]
         curve = fsc(raw[0], raw[1]).float()
         first, second = (self._regularised(a, curve) for a in accumulators)
-        noise = self._noise(state.noise, residual, int(state.radius))
+        if move is not None:
+            second = rotate_map(Volume(second, 1.0), *move).values
         return replace(
             state,
             rotations=rotations,
             shifts_px=shifts,
             costs=costs,
             references=(first, second),
-            noise=noise,
+            noise=self._noise(state.noise, residual, int(state.radius)),
             curve=curve,
         )
 
+    def _drift(self, raw: list[Map], radius: float) -> tuple[Float[Tensor, "3 3"], Float[Tensor, " 3"]] | None:
+        """Move that brings the second half onto the first, or None where it is too small to matter at a radius."""
+        turn, shift = drift_between(raw[1], raw[0], radius)
+        path_px = float(vector_from_rotation(turn[None]).norm()) * self.settings.diameter_px / 2 + float(shift.norm())
+        return (turn, shift) if path_px * 2 * math.pi * radius / self.store.disc.box > LARGEST_DRIFT_RAD else None
+
     def _insert(
-        self, accumulator: SliceAccumulator, part: Coefficients, rotations: Rotations, shifts_px: Shifts
+        self, accumulator: SliceAccumulator, part: Coefficients, poses: RefinedPoses, weight: Float[Tensor, "n 1"]
     ) -> None:
         disc = self.store.disc
-        values = part.yc * disc_phases(-shifts_px, disc)
-        for copy in symmetry_copies(rotations, point_group(self.settings.symmetry)):
-            accumulator.add(copy.contiguous(), (disc.kx, disc.ky), values, part.c2)
+        values = part.yc * disc_phases(-poses.shifts_px, disc) * weight
+        for copy in symmetry_copies(poses.rotations, point_group(self.settings.symmetry)):
+            accumulator.add(copy.contiguous(), (disc.kx, disc.ky), values, part.c2 * weight)
 
     def _residual(
-        self, target: Target, part: Coefficients, rotations: Rotations, shifts_px: Shifts, n_shells: int
+        self, target: Target, part: Coefficients, poses: RefinedPoses, weight: Float[Tensor, "n 1"], n_shells: int
     ) -> Float[Tensor, "2 s"]:
         """``Σ C²(|Y|² − explained)`` and ``ΣC²`` per shell, of which the quotient is the noise power."""
         disc, n = self.store.disc, target.count
-        slices = target.volume.sample(rotations, disc.kx[:n].contiguous(), disc.ky[:n].contiguous())
-        moved = part.yc[:, :n] * disc_phases(-shifts_px, disc, n)
+        slices = target.volume.sample(poses.rotations, disc.kx[:n].contiguous(), disc.ky[:n].contiguous())
+        moved = part.yc[:, :n] * disc_phases(-poses.shifts_px, disc, n)
         c2 = part.c2[:, :n]
         left = moved.abs().square() + c2 * (c2 * slices.abs().square() - 2 * (moved.conj() * slices).real)
-        sums = torch.stack([left.sum(0), c2.sum(0)]).double()
+        sums = torch.stack([(weight * left).sum(0), (weight * c2).sum(0)]).double()
         return torch.zeros(2, n_shells, dtype=torch.float64).index_add_(1, disc.shell[:n], sums)
 
     def _noise(self, before: Float[Tensor, " s"], residual: Float[Tensor, "2 s"], radius: int) -> Float[Tensor, " s"]:

@@ -1,7 +1,6 @@
-"""Two independent stochastic maps: the better one is refined, their agreement is evidence."""
+"""Starting maps: one of each half-set, found independently, or else one of all particles."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -20,6 +19,12 @@ from vitreous.typing import Float, Map
 
 JUDGES = 300
 """Images whose likelihood ranks the starts."""
+
+AGREEMENT_SHARE = 0.95
+"""Two searches found the same map where it agrees to this share of the search radius."""
+
+INDEPENDENT_SHARE = 0.6
+"""The halves go on with maps of their own where these agree to this share of the search radius at least."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +45,8 @@ class GivenStarts:
 
 
 @dataclass(frozen=True)
-class Start:
-    """The chosen map and what speaks for it.
+class Candidate:
+    """What one search found.
 
     Attributes
     ----------
@@ -49,58 +54,119 @@ class Start:
         In the box of the stochastic search.
     noise
         Noise power per shell.
-    agreement_shell
-        Shell at which the FSC of the two maps, aligned over rotation, shift and hand, first falls below 0.5.
     """
 
     map: Map
     noise: Float[Tensor, " s"]
+
+
+@dataclass(frozen=True)
+class Start:
+    """What each half begins from, in one frame and of one hand.
+
+    Attributes
+    ----------
+    halves
+        Map and noise for half-set 1 and 2.
+    agreement_shell
+        Shell at which the FSC of two searches' maps, aligned over rotation, shift and hand, first falls below 0.5.
+    independent
+        True where each half has a map from its own particles alone; otherwise both begin with the same one.
+    searches
+        How many searches were made.
+    """
+
+    halves: tuple[Candidate, Candidate]
     agreement_shell: float
+    independent: bool
+    searches: int
 
 
-def find_start(
-    begins: Sequence[tuple[CoefficientStore, Map | None]],
-    config: SearchConfig,
-    diameter_px: float,
-    reports: tuple[Progress, Journal],
-    *,
-    start_shell: float = 0.0,
-) -> Start:
-    """Search twice and keep the map that explains the images better.
+@dataclass
+class StartFinder:
+    """Searches from random orientations, or from given maps, until two of them agree.
 
     Parameters
     ----------
-    begins
-        For each of two searches its images and the map that it begins from, None for random orientations.
-    config, diameter_px
-        Settings, and the diameter of the particle in pixels of the images.
+    config
+        Schedule, seed, and how many searches each half may have.
+    diameter_px
+        Diameter of the particle in pixels of the images.
     reports
         Progress and journal.
-    start_shell
-        Shell up to which given maps can be trusted.
     """
-    seeds = torch.randint(2**62, (2,), generator=torch.Generator().manual_seed(config.seed)).tolist()
-    runs = []
-    judges = begins[0][0]
-    for number, (seed, (store, given)) in enumerate(zip(seeds, begins), start=1):
-        run = AbInitio(store, config, diameter_px, torch.Generator().manual_seed(seed))
-        start = None if given is None else resize_map(given, run.box)
-        values = run.run(*reports, number, start, start_shell=start_shell)
-        runs.append((values, run.noise, _evidence(judges, config, values, run.noise)))
-    best, other = sorted(runs, key=lambda found: -found[2])
-    return Start(best[0], best[1], _agreement(other[0], best[0], config.search_radius))
+
+    config: SearchConfig
+    diameter_px: float
+    reports: tuple[Progress, Journal]
+    searches: int = field(default=0, init=False)
+
+    def from_halves(
+        self, stores: tuple[CoefficientStore, CoefficientStore], given: GivenStarts | None = None
+    ) -> Start | None:
+        """Search each half on its own; None where no two maps of different halves agree well enough.
+
+        The halves' searches are repeated with other seeds until two maps agree. With given maps there is one search
+        of each half, which begins with its map.
+        """
+        found: tuple[list[Candidate], list[Candidate]] = ([], [])
+        best: Start | None = None
+        for _ in range(1 if given is not None else self.config.starts):
+            for half, store in enumerate(stores):
+                found[half].append(self._search(store, None if given is None else given.maps[half], given))
+            newest = len(found[0]) - 1
+            pairs = [(i, j) for i in range(newest + 1) for j in range(newest + 1) if newest in (i, j)]
+            for i, j in pairs:
+                pair = self._pair(found[0][i], found[1][j])
+                best = pair if best is None or pair.agreement_shell > best.agreement_shell else best
+            if best is not None and best.agreement_shell >= AGREEMENT_SHARE * self.config.search_radius:
+                break
+        enough = best is not None and best.agreement_shell >= INDEPENDENT_SHARE * self.config.search_radius
+        return best if enough else None
+
+    def from_all(self, store: CoefficientStore) -> Start:
+        """Search all particles twice; both halves begin with the map that explains them better."""
+        runs = [self._search(store, None, None) for _ in range(2)]
+        best, other = sorted(runs, key=lambda run: -self._evidence(store, run))
+        shell = self._pair(best, other).agreement_shell
+        return Start((best, best), shell, independent=False, searches=self.searches)
+
+    def _search(self, store: CoefficientStore, given: Volume | None, starts: GivenStarts | None) -> Candidate:
+        self.searches += 1
+        seeds = torch.Generator().manual_seed(self.config.seed)
+        seed = torch.randint(2**62, (self.searches,), generator=seeds).tolist()[-1]
+        run = AbInitio(store, self.config, self.diameter_px, torch.Generator().manual_seed(seed))
+        begin = None if given is None else resize_map(given.values / store.disc.box, run.box)
+        shell = 0.0 if starts is None else starts.agreement_shell
+        (found,) = run.run(*self.reports, self.searches, begin, start_shell=shell)
+        return Candidate(found, run.noise)
+
+    def _pair(self, first: Candidate, second: Candidate) -> Start:
+        """Both maps in the frame of the first; maps that show nothing at all do not agree."""
+        if not (float(first.map.std()) > 0 and float(second.map.std()) > 0):
+            return Start((first, second), 0.0, independent=True, searches=self.searches)
+        found = align_maps(Volume(second.map, 1.0), Volume(first.map, 1.0)).volume.values
+        shell = crossing_shell(fsc(found, first.map), FSC_TO_TRUTH)
+        radius = self.config.search_radius
+        reached = radius if shell is None else min(radius, float(shell))
+        return Start((first, Candidate(found, second.noise)), reached, independent=True, searches=self.searches)
+
+    def _evidence(self, store: CoefficientStore, run: Candidate) -> float:
+        """Mean log-likelihood of some images, summed over all poses of the grid, with a noise spectrum of 1."""
+        sample = torch.arange(0, len(store), max(1, len(store) // JUDGES))
+        white, radius = torch.ones_like(run.noise), 0.75 * self.config.search_radius
+        search = GridSearch(store, resize_map(run.map, store.disc.box), white, radius, 0.0)
+        return float(search.run_on(sample).log_evidence.mean())
 
 
-def _evidence(store: CoefficientStore, config: SearchConfig, values: Map, noise: Float[Tensor, " s"]) -> float:
-    """Mean log-likelihood of some images, summed over all poses of the grid, with a noise spectrum of 1."""
-    sample = torch.arange(0, len(store), max(1, len(store) // JUDGES))
-    search = GridSearch(
-        store, resize_map(values, store.disc.box), torch.ones_like(noise), 0.75 * config.search_radius, 0.0
-    )
-    return float(search.run_on(sample).log_evidence.mean())
-
-
-def _agreement(estimate: Map, target: Map, radius: float) -> float:
-    found = align_maps(Volume(estimate, 1.0), Volume(target, 1.0))
-    shell = crossing_shell(fsc(found.volume.values, target), FSC_TO_TRUTH)
-    return min(radius, shell if shell is not None else radius)
+def as_tensors(start: Start, box: int) -> dict[str, Tensor]:
+    """A start as tensors to save, its maps brought to the images' box."""
+    shells = min(len(half.noise) for half in start.halves)
+    return {
+        "map1": resize_map(start.halves[0].map, box),
+        "map2": resize_map(start.halves[1].map, box),
+        "noise": torch.stack([half.noise[:shells] for half in start.halves]),
+        "agreement_shell": torch.tensor([start.agreement_shell]),
+        "independent": torch.tensor([float(start.independent)]),
+        "searches": torch.tensor([float(start.searches)]),
+    }

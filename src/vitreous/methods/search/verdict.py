@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from vitreous.constants import FSC_GOLD_STANDARD
 from vitreous.data import Result
 from vitreous.fourier.shells import crossing_shell
+from vitreous.methods.search.starts import AGREEMENT_SHARE
 from vitreous.typing import Float, Tensor
 
 FAILED_BELOW_SHELL = 7.0
@@ -13,8 +14,6 @@ FAILED_BELOW_SHELL = 7.0
 AMBIGUOUS_EFFECTIVE_POSES = 20.0
 FAILED_EFFECTIVE_POSES = 1000.0
 FAILED_FOUND_AGAIN, AMBIGUOUS_FOUND_AGAIN = 0.35, 0.75
-AGREEMENT_SHARE = 0.95
-"""Two starts from different random orientations should agree to this share of the search radius."""
 
 
 @dataclass(frozen=True)
@@ -31,26 +30,30 @@ class Evidence:
         Log-likelihood gain of each image over an empty map.
     found_again
         Share of the particles that find their refined pose again in a global search; None where it was not asked.
+    independent
+        Whether each half began with a map from its own particles alone.
     """
 
     agreement_shell: float
     effective_poses: Float[Tensor, " n"]
     gains: Float[Tensor, " n"]
     found_again: float | None = None
+    independent: bool = False
 
 
 def judge(made: Result, evidence: Evidence, search_radius: float) -> tuple[str, list[str]]:
     """Verdict and its reasons in plain words.
 
     ``failed`` if the half-maps do not agree beyond seven shells, the map explains no image, or images fit a thousand
-    poses alike; ``ambiguous`` if two starts led to different maps, the half-maps part before the
-    radius that they share from the start, or the median image fits twenty poses alike; ``solved`` otherwise.
+    poses alike; ``ambiguous`` if two starts led to different maps, the half-maps part before the radius of the start,
+    or the median image fits twenty poses alike; ``solved`` otherwise. Halves that began with maps of their own, and
+    agree in the end, need not have agreed from the first.
     """
     failure = _failure(made, evidence)
     if failure is not None:
         return "failed", [failure]
     reasons = []
-    if evidence.agreement_shell < AGREEMENT_SHARE * search_radius:
+    if not evidence.independent and evidence.agreement_shell < AGREEMENT_SHARE * search_radius:
         reasons.append(
             f"Two searches from different starts agree to shell {evidence.agreement_shell:.1f} of "
             f"{search_radius:.0f} only: the better one was kept, but it may be wrong, whatever its half-maps say, "
@@ -58,11 +61,15 @@ def judge(made: Result, evidence: Evidence, search_radius: float) -> tuple[str, 
         )
     shell = None if made.curves is None else crossing_shell(made.curves.final, FSC_GOLD_STANDARD)
     if made.curves is not None and shell is not None and shell <= search_radius:
-        shared_A = 1 / (search_radius * float(made.curves.frequency_per_A[1]))
-        reasons.append(
-            f"Both halves begin with one map that reaches {shared_A:.1f} Å, and their FSC falls before that: the "
-            "stated resolution is not independent evidence. Use more particles, or a larger box or smaller pixels."
+        start_A = 1 / (search_radius * float(made.curves.frequency_per_A[1]))
+        why = (
+            f"The halves, found independently, agree to less than the {start_A:.1f} Å of the search: that may be a "
+            "shape without detail."
+            if evidence.independent
+            else f"Both halves begin with one map that reaches {start_A:.1f} Å, and their FSC falls before that: the "
+            "stated resolution is not independent evidence."
         )
+        reasons.append(f"{why} Use more particles, or a larger box or smaller pixels.")
     if evidence.found_again is not None and evidence.found_again < AMBIGUOUS_FOUND_AGAIN:
         reasons.append(
             f"Only {evidence.found_again:.0%} of the particles find their pose again when all orientations are "

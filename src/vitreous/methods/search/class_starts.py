@@ -1,0 +1,102 @@
+"""Starting maps of several classes: found in each half-set on its own, then matched."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vitreous.compute.progress import Progress
+from vitreous.constants import FSC_TO_TRUTH
+from vitreous.data import Journal, Volume
+from vitreous.fourier.shells import crossing_shell, fsc
+from vitreous.methods.search.abinitio import AbInitio
+from vitreous.methods.search.config import SearchConfig
+from vitreous.methods.search.starts import INDEPENDENT_SHARE
+from vitreous.reconstruct.align_maps import align_maps
+from vitreous.reconstruct.coefficients import CoefficientStore
+from vitreous.typing import Float, Map
+
+
+@dataclass(frozen=True)
+class ClassStarts:
+    """What the classes begin with in each half.
+
+    Attributes
+    ----------
+    maps
+        ``[2, c, z, y, x]`` in the box of the stochastic search: class c of half-set 1 and of 2, in one frame.
+    noise
+        Noise power per shell.
+    agreement_shells
+        Shell at which the two halves' maps of a class stop agreeing (FSC 0.5); below ``INDEPENDENT_SHARE`` of the
+        search radius the two halves begin with the same map.
+    revivals
+        How often an empty class was begun again.
+    """
+
+    maps: Float[Tensor, "2 c z y x"]
+    noise: Float[Tensor, " s"]
+    agreement_shells: Float[Tensor, " c"]
+    revivals: int
+
+
+def find_classes(
+    stores: tuple[CoefficientStore, CoefficientStore],
+    config: SearchConfig,
+    diameter_px: float,
+    reports: tuple[Progress, Journal],
+    *,
+    classes: int,
+) -> ClassStarts:
+    """Search each half for its classes, then match those of the second half to those of the first.
+
+    Parameters
+    ----------
+    stores
+        Images of half-set 1 and 2.
+    config, diameter_px
+        Schedule and seed, and the diameter of the particle in pixels of the images.
+    reports
+        Progress and journal.
+    classes
+        Number of classes.
+    """
+    seeds = torch.randint(2**62, (2,), generator=torch.Generator().manual_seed(config.seed)).tolist()
+    found, noises, revivals = [], [], 0
+    for number, (store, seed) in enumerate(zip(stores, seeds, strict=True), start=1):
+        run = AbInitio(store, config, diameter_px, torch.Generator().manual_seed(seed), classes=classes)
+        found.append(run.run(*reports, number))
+        noises.append(run.noise)
+        revivals += run.revivals
+    second, shells = _matched(found[0], found[1], config.search_radius)
+    maps = torch.stack([torch.stack(found[0]), torch.stack(second)])
+    return ClassStarts(maps, torch.stack(noises).mean(0), shells, revivals)
+
+
+def _matched(first: list[Map], second: list[Map], radius: float) -> tuple[list[Map], Float[Tensor, " c"]]:
+    """Maps of the second half in the order and the frames of the first, and how far each pair agrees.
+
+    The assignment makes the sum of the shells largest. Where a pair hardly agrees, the second half takes the first's
+    map.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    shells = np.zeros((len(first), len(second)))
+    moved: dict[tuple[int, int], Map] = {}
+    for i, target in enumerate(first):
+        for j, estimate in enumerate(second):
+            moved[i, j], shells[i, j] = _aligned(estimate, target, radius)
+    rows, columns = linear_sum_assignment(-shells)
+    agreement = torch.tensor(shells[rows, columns], dtype=torch.float32)
+    pairs = zip(rows.tolist(), columns.tolist(), strict=True)
+    kept = [moved[i, j] if shells[i, j] >= INDEPENDENT_SHARE * radius else first[i] for i, j in pairs]
+    return kept, agreement
+
+
+def _aligned(estimate: Map, target: Map, radius: float) -> tuple[Map, float]:
+    if not (float(estimate.std()) > 0 and float(target.std()) > 0):
+        return estimate, 0.0
+    found = align_maps(Volume(estimate, 1.0), Volume(target, 1.0)).volume.values
+    shell = crossing_shell(fsc(found, target), FSC_TO_TRUTH)
+    return found, radius if shell is None else min(radius, float(shell))

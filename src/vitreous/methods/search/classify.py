@@ -1,0 +1,214 @@
+"""Classification: particles in, one map per class out, with nothing known before."""
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from vitreous.compute.progress import Progress, SilentProgress
+from vitreous.data import Journal, Particles, Poses, Result, SilentJournal
+from vitreous.fourier.resize import resize_map
+from vitreous.methods.search.class_rounds import ClassRounds, ClassState
+from vitreous.methods.search.class_starts import find_classes
+from vitreous.methods.search.class_verdict import ClassEvidence, judge_classes
+from vitreous.methods.search.config import SearchConfig, require_setting
+from vitreous.methods.search.global_search import GridSearch
+from vitreous.methods.search.method import SEARCH_RADIUS_SHARE
+from vitreous.methods.search.refinement import Refinement, RefinementSettings
+from vitreous.methods.search.stages import Stages
+from vitreous.reconstruct.abinitio_input import check_input, known_diameter_A
+from vitreous.reconstruct.coefficients import CoefficientStore
+from vitreous.reconstruct.known_poses import ReconstructConfig, reconstruct_halves, split_half_sets
+
+SEARCHED_PARTICLES = 20_000
+FEWEST = 40
+"""A class of fewer particles gets no map."""
+
+
+@dataclass(frozen=True)
+class ClassifyConfig:
+    """Classification without a reference; the defaults are right for a first run."""
+
+    classes: int = 3
+    """Number of classes; one or two more than you expect, so that junk has somewhere to go."""
+    diameter_A: float | None = None
+    """Diameter of the largest particle in Å; estimated from the images by default."""
+    seed: int = 0
+    """Seed of the starts, the minibatches and the half-sets."""
+    iterations: int = 80
+    """Stochastic iterations from the random starts."""
+    minibatch: int = 200
+    """Images per class and stochastic iteration."""
+    start_radius: float = 6.0
+    """First radius in Fourier pixels."""
+    search_radius: float = 12.0
+    """Last radius of the stochastic iterations in Fourier pixels."""
+    shift_range_share: float = 0.05
+    """Largest shift searched, as a share of the box side."""
+    rounds: int = 8
+    """Largest number of rounds over all images, in which classes and poses are refined together."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot work, by the name of their flag."""
+        require_setting(2 <= self.classes <= 50, "--classes", "2 to 50", self.classes)
+        require_setting(self.rounds >= 1, "--rounds", "at least 1", self.rounds)
+        self.search()
+
+    def search(self) -> SearchConfig:
+        """Settings of the stochastic search."""
+        return SearchConfig(
+            diameter_A=self.diameter_A,
+            seed=self.seed,
+            iterations=self.iterations,
+            minibatch=self.minibatch,
+            start_radius=self.start_radius,
+            search_radius=self.search_radius,
+            shift_range_share=self.shift_range_share,
+        )
+
+
+class Classify:
+    """Several maps from a mixture, by marginalised search and refinement of classes and poses together."""
+
+    def __init__(self, config: ClassifyConfig | None = None) -> None:
+        self.config = ClassifyConfig() if config is None else config
+
+    def run(self, particles: Particles, progress: Progress | None = None, journal: Journal | None = None) -> Result:
+        """Find classes, their maps, and the pose of every particle in its class.
+
+        Parameters
+        ----------
+        particles
+            At least 100; poses in them are not used.
+        progress, journal
+            Where to report and to save; nowhere by default.
+
+        Returns
+        -------
+        Result
+            ``classes`` (1 is the largest), ``class_volumes``, ``poses``, ``half_sets``, scores ``class_posterior_K``
+            and ``max_probability`` (the largest of them). Metrics: particles and resolution of every class.
+
+        Raises
+        ------
+        InputError
+            If there are fewer than 100 particles.
+        ConfigError
+            If the diameter is larger than the box.
+        """
+        check_input(particles, self.config.diameter_A)
+        return _ClassifyRun(self.config, particles, progress or SilentProgress(), journal or SilentJournal()).result()
+
+
+class _ClassifyRun:
+    """One classification of one particle set."""
+
+    def __init__(self, config: ClassifyConfig, particles: Particles, progress: Progress, journal: Journal) -> None:
+        self.config, self.particles, self.progress, self.journal = config, particles, progress, journal
+        self.stages = Stages(journal)
+        self.diameter_A, self.warnings = known_diameter_A(particles, config.diameter_A, progress)
+        self.half_sets = split_half_sets(particles, config.seed)
+        self.members = [torch.nonzero(self.half_sets == number)[:, 0] for number in (1, 2)]
+        self.store = CoefficientStore(particles, particles.box / 2 - 1.0)
+
+    def result(self) -> Result:
+        """Run all stages."""
+        self.store.load(self.progress)
+        starts = self.stages.once("starts", self._starts)
+        found = self.stages.once("poses", lambda: self._searched(starts))
+        state = self._refined(starts, found)
+        return self._assembled(starts, state)
+
+    def _starts(self) -> dict[str, Tensor]:
+        generator = torch.Generator().manual_seed(self.config.seed)
+        stores = []
+        for rows in self.members:
+            chosen = rows[torch.randperm(len(rows), generator=generator)[: SEARCHED_PARTICLES // 2]].sort().values
+            stores.append(self.store.subset(chosen, self.config.search_radius, self.progress))
+        found = find_classes(
+            (stores[0], stores[1]),
+            self.config.search(),
+            self.diameter_A / self.particles.pixel_size_A,
+            (self.progress, self.journal),
+            classes=self.config.classes,
+        )
+        box = self.particles.box
+        return {
+            "maps": torch.stack([torch.stack([resize_map(m, box) for m in half]) for half in found.maps]),
+            "noise": found.noise,
+            "agreement_shells": found.agreement_shells,
+            "revivals": torch.tensor([float(found.revivals)]),
+        }
+
+    def _searched(self, starts: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Pose of every particle in every class, and how well the class explains it."""
+        radius, share = SEARCH_RADIUS_SHARE * self.config.search_radius, self.config.shift_range_share
+        order = torch.cat(self.members).argsort()
+        columns: dict[str, list[Tensor]] = {"rotations": [], "shifts_px": [], "log_evidence": []}
+        for c in range(self.config.classes):
+            halves = []
+            for half, rows in enumerate(self.members):
+                store = self.store.subset(rows, radius, self.progress)
+                search = GridSearch(store, starts["maps"][half, c], starts["noise"], radius, share)
+                halves.append(vars(search.run(self.progress)))
+            for name, column in columns.items():
+                column.append(torch.cat([half[name] for half in halves])[order])
+        return {name: torch.stack(column, 1) for name, column in columns.items()}
+
+    def _refined(self, starts: dict[str, Tensor], found: dict[str, Tensor]) -> ClassState:
+        diameter_px = self.diameter_A / self.particles.pixel_size_A
+        settings = RefinementSettings(diameter_px, "C1", self.config.rounds, self.config.search_radius, realign=True)
+        refinement = Refinement(self.store, self.half_sets, settings)
+        rounds = ClassRounds(refinement, self.config.rounds)
+        saved = self.stages.get("refinement")
+        fresh = rounds.start(found, starts["noise"], starts["maps"])
+
+        def after_round(state: ClassState) -> None:
+            self.stages.keep("refinement", state.tensors())
+            self.journal.log({"stage": "classes", **state.metrics()})
+
+        return rounds.run(fresh if saved is None else ClassState.from_tensors(saved), self.progress, after_round)
+
+    def _assembled(self, starts: dict[str, Tensor], state: ClassState) -> Result:
+        """Maps of the classes, the largest first, from the particles that belong to each."""
+        chosen = state.posteriors.argmax(1)
+        order = torch.bincount(chosen, minlength=self.config.classes).argsort(descending=True, stable=True)
+        rank = order.argsort()
+        posteriors = state.posteriors[:, order]
+        every = torch.arange(len(chosen))
+        poses = Poses(state.rotations[every, chosen], state.shifts_px[every, chosen] * self.particles.pixel_size_A)
+        placed = replace(self.particles.with_poses(poses), half_sets=self.half_sets)
+        made = [self._class_map(placed, chosen == c) for c in order.tolist()]
+        evidence = ClassEvidence(
+            torch.bincount(rank[chosen], minlength=len(order)), starts["agreement_shells"][order], posteriors
+        )
+        verdict, reasons = judge_classes(made, evidence, self.config.search_radius)
+        scores = {f"class_posterior_{k}": posteriors[:, k - 1] for k in range(1, len(order) + 1)}
+        return Result(
+            poses=poses,
+            half_sets=self.half_sets,
+            classes=rank[chosen] + 1,
+            class_volumes=[result.volume for result in made if result is not None and result.volume is not None],
+            scores={"max_probability": posteriors.amax(1), **scores},
+            resolution_A=next((result.resolution_A for result in made if result is not None), None),
+            verdict=verdict,
+            warnings=(*self.warnings, *reasons),
+            metrics=self._metrics(made, evidence, float(starts["revivals"])),
+        )
+
+    def _class_map(self, placed: Particles, mine: Tensor) -> Result | None:
+        rows = torch.nonzero(mine)[:, 0]
+        per_half = [int((self.half_sets[rows] == number).sum()) for number in (1, 2)]
+        if min(per_half) < FEWEST / 2:
+            return None
+        return reconstruct_halves(placed.select(rows), ReconstructConfig(seed=self.config.seed), self.progress)
+
+    def _metrics(self, made: list[Result | None], evidence: ClassEvidence, revivals: float) -> dict[str, float]:
+        figures = {"diameter_A": self.diameter_A, "restarted_classes": revivals}
+        for k, result in enumerate(made, start=1):
+            figures[f"class_{k}_particles"] = float(evidence.sizes[k - 1])
+            resolution = None if result is None else result.resolution_A
+            figures[f"class_{k}_resolution_A"] = math.nan if resolution is None else resolution
+            figures[f"class_{k}_agreement_shell"] = float(evidence.agreement_shells[k - 1])
+        return figures
