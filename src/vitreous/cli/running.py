@@ -183,8 +183,9 @@ def open_folder(context: RunContext, output: Path, particles: Particles, inputs:
     return folder
 
 
-def finish(context: RunContext, folder: RunFolder, result: Result, particles: Particles) -> None:
-    """Write the result and its report, and say on stdout what came out."""
+def finish(context: RunContext, folder: RunFolder, result: Result, particles: Particles, symmetry: str) -> None:
+    """Judge the views, write the result and its report, and say on stdout what came out."""
+    result = _with_orientations(context, result, particles, symmetry)
     for warning in result.warnings:
         context.warn(warning)
     folder.write_result(result, particles, context.warnings)
@@ -193,6 +194,16 @@ def finish(context: RunContext, folder: RunFolder, result: Result, particles: Pa
     found += [f"resolution {result.resolution_A:.2f} Å"] if result.resolution_A is not None else []
     found += [f"{time.monotonic() - context.started:.0f} s", str(report)]
     sys.stdout.write(" · ".join(found) + "\n")
+
+
+def _with_orientations(context: RunContext, result: Result, particles: Particles, symmetry: str) -> Result:
+    from vitreous.analysis.anisotropy import with_orientations
+
+    try:
+        return with_orientations(result, particles.poses if result.poses is None else result.poses, symmetry)
+    except Exception as error:  # noqa: BLE001  nothing in a diagnosis is worth more than the results
+        context.warn(f"the resolution by direction could not be computed ({type(error).__name__}: {error})")
+    return result
 
 
 def _write_report(context: RunContext, folder: Path) -> Path:
