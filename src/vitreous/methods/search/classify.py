@@ -38,7 +38,7 @@ class ClassifyConfig:
     """Seed of the starts, the minibatches and the half-sets."""
     iterations: int = 60
     """Stochastic iterations from the random starts."""
-    minibatch: int = 100
+    minibatch: int = 200
     """Images per class and stochastic iteration."""
     start_radius: float = 6.0
     """First radius in Fourier pixels."""
