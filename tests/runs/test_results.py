@@ -41,6 +41,7 @@ def result(generator):
         scores={"log_likelihood": torch.arange(N) / 3, "effective_poses": torch.ones(N)},
         curves=ResolutionCurves(frequency, torch.linspace(1, 0, 5, dtype=torch.float64)),
         resolution_A=7.5,
+        symmetry="D2",
         verdict="ambiguous",
         warnings=("two answers",),
         metrics={"diameter_A": 100.0, "ratio": float("inf")},
@@ -59,6 +60,7 @@ def test_everything_comes_back(folder, result, particles):
     run = read_run(folder.path)
     assert run.summary["verdict"] == "ambiguous"
     assert run.summary["resolution_A"] == 7.5
+    assert run.summary["symmetry"] == "D2"
     assert run.summary["particles"] == N
     assert run.summary["warnings"] == ["read with care", "two answers"]
     assert run.summary["diameter_A"] == 100.0
