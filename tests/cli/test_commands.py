@@ -52,6 +52,35 @@ def test_run_folder_is_complete_and_readable(run, star):
     assert {"volume.mrc", "half1.mrc", "half2.mrc", "mask.mrc", "fsc.csv", "fsc.xml", "report.html"} <= names
 
 
+def test_run_says_how_its_views_lie_and_what_that_makes_of_the_resolution(run):
+    read = read_run(run)
+    assert read.summary["sampling_compensation_factor"] == pytest.approx(1, abs=0.05)
+    assert read.summary["unsampled_share"] == 0
+    resolutions = [read.summary[f"{name}_direction_A"] for name in ("best", "median", "worst")]
+    assert resolutions == sorted(resolutions)
+    assert resolutions[1] == pytest.approx(read.summary["resolution_A"], rel=0.15)
+    assert not any("preferred" in warning for warning in read.summary["warnings"])
+    assert float(read.cones.resolution_A.quantile(0.5)) == pytest.approx(resolutions[1], rel=1e-5)
+    assert "Resolution by direction" in (run / "report.html").read_text(encoding="utf-8")
+
+
+def test_preferred_views_are_said(star, tmp_path, capsys):
+    some, folder = tmp_path / "some.star", tmp_path / "run"
+    assert main(["select", str(star), "--where", "rlnAngleTilt < 45 or rlnAngleTilt > 135", "-o", str(some)]) == 0
+    assert main(["reconstruct", str(some), "-o", str(folder), "--contrast", "bright"]) == 0
+    assert "Views are strongly preferred" in capsys.readouterr().err
+    assert read_run(folder).summary["unsampled_share"] > 0.2  # 29 % are more than 45° from every slice
+
+
+def test_symmetry_fills_what_the_views_leave_out(star, tmp_path, capsys):
+    some = tmp_path / "some.star"
+    assert main(["select", str(star), "--where", "rlnAngleTilt < 45 or rlnAngleTilt > 135", "-o", str(some)]) == 0
+    words = ["reconstruct", str(some), "--contrast", "bright", "--symmetry", "O", "-o", str(tmp_path / "run")]
+    assert main(words) == 0
+    assert read_run(tmp_path / "run").summary["unsampled_share"] == 0
+    assert "preferred" not in capsys.readouterr().err
+
+
 def test_manifest_is_a_config_and_gives_the_same_map(run, tmp_path, capsys):
     words = ["reconstruct", "--config", str(run / "manifest.yaml"), "-o", str(tmp_path / "again"), "--quiet"]
     assert main(words) == 0, capsys.readouterr().err
@@ -175,6 +204,16 @@ def test_a_report_that_fails_costs_a_warning_only(star, tmp_path, capsys, monkey
     monkeypatch.setattr("vitreous.report.write_report", fail)
     assert main(["reconstruct", str(star), "-o", str(tmp_path / "run"), "--contrast", "bright"]) == 0
     assert "the results are complete (ValueError: no ink)" in capsys.readouterr().err
+
+
+def test_a_diagnosis_that_fails_costs_a_warning_only(star, tmp_path, capsys, monkeypatch):
+    def fail(*given):
+        raise ValueError("no cones")
+
+    monkeypatch.setattr("vitreous.analysis.anisotropy.with_orientations", fail)
+    assert main(["reconstruct", str(star), "-o", str(tmp_path / "run"), "--contrast", "bright"]) == 0
+    assert "could not be computed (ValueError: no cones)" in capsys.readouterr().err
+    assert read_run(tmp_path / "run").cones is None
 
 
 def test_config_that_is_not_text(star, tmp_path, capsys):

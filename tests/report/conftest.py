@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from vitreous.data import ResolutionCurves, Volume
+from vitreous.analysis.conical_fsc import cone_axes
+from vitreous.data import ConicalCurves, ResolutionCurves, Volume
+from vitreous.io.conical_csv import write_conical_csv
 from vitreous.io.fsc_csv import write_fsc_csv
 from vitreous.io.maps import write_map
 from vitreous.runs.manifest import InputFile, Manifest
@@ -64,6 +66,10 @@ def _write_maps(folder: Path) -> None:
     frequency = torch.arange(BOX // 2 + 1, dtype=torch.float64) / (BOX * VOXEL_A)
     falling = 1 - torch.arange(BOX // 2 + 1, dtype=torch.float64) / (BOX // 2)
     write_fsc_csv(folder / "fsc.csv", ResolutionCurves(frequency, falling, falling, falling / 4, falling, 0.1))
+    ones = torch.ones(50, dtype=torch.float64)
+    write_conical_csv(
+        folder / "conical_fsc.csv", ConicalCurves(frequency, cone_axes(50), falling.expand(50, -1), 5.8 * ones, ones)
+    )
 
 
 def write_manifest(folder: Path) -> Path:

@@ -7,13 +7,15 @@ import pytest
 import torch
 
 from tests.report.conftest import ball
-from vitreous.data import ResolutionCurves, Volume
+from vitreous.analysis.conical_fsc import cone_axes
+from vitreous.data import ConicalCurves, ResolutionCurves, Volume
 from vitreous.report.charts import histogram, numbers
 from vitreous.report.headline import duration, file_size, memory
-from vitreous.report.particle_charts import defocus_chart, latent_chart, score_charts, shift_chart, view_chart
+from vitreous.report.orientation_charts import resolution_map, sampling_chart, view_chart
+from vitreous.report.particle_charts import defocus_chart, latent_chart, score_charts, shift_chart
 from vitreous.report.pictures import central_slices, projections, scale_bar
 from vitreous.report.progress_charts import progress_charts
-from vitreous.report.resolution_charts import crossing_per_A, fsc_chart
+from vitreous.report.resolution_charts import cone_chart, crossing_per_A, fsc_chart
 
 
 def unpack(packed):
@@ -68,7 +70,55 @@ def test_views_from_one_side_are_bright_at_their_place():
     row, column = np.unravel_index(np.nanargmax(density), density.shape)
     assert x[column] == pytest.approx(1, abs=0.1)
     assert y[row] == pytest.approx(0, abs=0.1)
-    assert "gets 0%" in chart.caption
+
+
+def cones_with_a_bad_axis():
+    """Cones at 5 Å, but at 20 Å and without slices within 25° of z."""
+    axes = cone_axes(100)
+    poor = axes[:, 2] > np.cos(np.deg2rad(25))
+    resolution = torch.where(poor, 20.0, 5.0).double()
+    frequency = torch.arange(9, dtype=torch.float64) / 32
+    curves = torch.where(frequency < 1 / resolution[:, None], 1.0, 0.0).double()
+    return ConicalCurves(frequency, axes, curves, resolution, torch.where(poor, 0.0, 1.0).double())
+
+
+def value_at(chart, x, y):
+    heat = chart.data[0]
+    row = int(np.argmin(np.abs(np.array(heat["y"]) - y)))
+    return unpack(heat["z"])[row, int(np.argmin(np.abs(np.array(heat["x"]) - x)))]
+
+
+def test_maps_of_directions_show_what_is_poor_at_both_poles_and_nowhere_else():
+    cones = cones_with_a_bad_axis()
+    resolution, sampling = resolution_map(cones, {"sphericity": 0.83}), sampling_chart(cones, {})
+    for pole in (0.98, -0.98):
+        assert value_at(resolution, 0, pole) == pytest.approx(20, abs=0.5)
+        assert value_at(sampling, 0, pole) == pytest.approx(-3, abs=0.1)
+    for x in (-1.5, 0, 1.5):
+        assert value_at(resolution, x, 0) == pytest.approx(5, abs=0.1)
+        assert value_at(sampling, x, 0) == pytest.approx(0, abs=0.05)
+    assert "5.0 Å in the median" in resolution.caption
+    assert "worse than 20.0 Å" in resolution.caption
+    assert "sphericity 0.83" in resolution.caption
+    assert resolution_map(None, {}) is None
+    assert sampling_chart(None, {}) is None
+
+
+def test_equal_resolutions_do_not_fill_the_scale():
+    even = cones_with_a_bad_axis()
+    even = ConicalCurves(
+        even.frequency_per_A, even.directions, even.fsc, torch.full((100,), 4.0).double(), even.sampling
+    )
+    heat = resolution_map(even, {}).data[0]
+    assert (heat["zmin"], heat["zmax"]) == (4.0, 5.0)
+
+
+def test_band_of_cones_reaches_from_the_worst_to_the_best_twentieth():
+    high, low, lowest, median = cone_chart(cones_with_a_bad_axis()).data
+    shell = 4  # 8 Å: nine cones in ten reach it
+    assert [trace["y"][shell] for trace in (high, low, lowest, median)] == [1, 0, 0, 1]
+    assert low["fill"] == "tonexty"
+    assert cone_chart(None) is None
 
 
 def test_defocus_is_the_mean_of_both_axes_in_micrometres():

@@ -12,7 +12,7 @@ from vitreous.errors import InputError, ResourceError
 from vitreous.report import page, write_report
 from vitreous.runs.manifest import Manifest
 
-ALL_SECTIONS = ["map", "resolution", "particles", "variability", "progress", "settings", "files"]
+ALL_SECTIONS = ["map", "resolution", "orientations", "particles", "variability", "progress", "settings", "files"]
 
 
 class Page(HTMLParser):
@@ -112,7 +112,6 @@ def test_words_from_files_cannot_become_markup(example_run):
     [
         ("volume.mrc", "map"),
         ("fsc.csv", "resolution"),
-        ("particles.star", "particles"),
         ("metrics.jsonl", "progress"),
     ],
 )
@@ -120,6 +119,19 @@ def test_section_without_its_file_is_left_out(example_run, file, section):
     (example_run / file).unlink()
     shown = Page(write_report(example_run).read_text(encoding="utf-8"))
     assert shown.sections == [name for name in ALL_SECTIONS if name != section]
+
+
+def test_orientations_are_shown_as_far_as_they_are_known(example_run):
+    titles = ["Sampling of Fourier space", "Resolution by direction", "FSC by direction"]
+    assert all(title in Page(write_report(example_run).read_text(encoding="utf-8")).text for title in titles)
+    (example_run / "conical_fsc.csv").unlink()
+    shown = Page(write_report(example_run).read_text(encoding="utf-8"))
+    assert shown.sections == ALL_SECTIONS
+    assert "Viewing directions" in shown.text
+    assert not any(title in shown.text for title in titles)
+    (example_run / "particles.star").unlink()
+    shown = Page(write_report(example_run).read_text(encoding="utf-8"))
+    assert shown.sections == [name for name in ALL_SECTIONS if name not in {"orientations", "particles"}]
 
 
 def test_run_that_has_only_begun_says_so_and_needs_no_plotly(manifest_only):
@@ -150,7 +162,9 @@ def test_failed_writing_keeps_the_earlier_report(example_run, monkeypatch):
     assert not list(example_run.glob(".report*"))
 
 
-@pytest.mark.parametrize("name", ["summary.json", "fsc.csv", "particles.star", "volume.mrc", "latents.npz"])
+@pytest.mark.parametrize(
+    "name", ["summary.json", "fsc.csv", "conical_fsc.csv", "particles.star", "volume.mrc", "latents.npz"]
+)
 def test_damaged_file_is_named(example_run, name):
     (example_run / name).write_text("{ no")
     with pytest.raises(InputError, match=name):

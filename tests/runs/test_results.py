@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from vitreous.data import ArraySource, Optics, Particles, Poses, ResolutionCurves, Result, Volume
+from vitreous.data import ArraySource, ConicalCurves, Optics, Particles, Poses, ResolutionCurves, Result, Volume
 from vitreous.errors import InputError, ResourceError
 from vitreous.geometry.rotations import random_rotations
 from vitreous.io.star import read_star
@@ -42,6 +42,7 @@ def result(generator):
         curves=ResolutionCurves(frequency, torch.linspace(1, 0, 5, dtype=torch.float64)),
         resolution_A=7.5,
         symmetry="D2",
+        cones=ConicalCurves(frequency, torch.eye(3), torch.rand(3, 5, generator=generator).double(), *torch.rand(2, 3)),
         verdict="ambiguous",
         warnings=("two answers",),
         metrics={"diameter_A": 100.0, "ratio": float("inf")},
@@ -76,6 +77,7 @@ def test_everything_comes_back(folder, result, particles):
         assert torch.equal(run.map(name).values, volume.values)
     assert run.map("mask") is None
     torch.testing.assert_close(run.curves.unmasked, result.curves.unmasked)
+    torch.testing.assert_close(run.cones.fsc, result.cones.fsc, atol=1e-5, rtol=0)
     np.testing.assert_array_equal(run.latents[1], result.latents.numpy())
 
 

@@ -1,1 +1,1 @@
-"""Embeddings, clusters and trajectories of latents."""
+"""What runs say beyond errors against a truth: sampling of Fourier space, resolution by direction."""

@@ -4,11 +4,12 @@ from vitreous.data.journal import Journal, SilentJournal
 from vitreous.data.optics import Optics
 from vitreous.data.particles import ArraySource, ImageSource, MetadataTable, Particles, SubsetSource
 from vitreous.data.poses import Poses
-from vitreous.data.result import ResolutionCurves, Result
+from vitreous.data.result import ConicalCurves, ResolutionCurves, Result
 from vitreous.data.volume import Volume
 
 __all__ = [
     "ArraySource",
+    "ConicalCurves",
     "ImageSource",
     "Journal",
     "MetadataTable",

@@ -39,6 +39,31 @@ class ResolutionCurves:
 
 
 @dataclass(frozen=True)
+class ConicalCurves:
+    """Fourier shell correlation of two half-maps in cones of Fourier space.
+
+    Attributes
+    ----------
+    frequency_per_A
+        Frequency of each shell in 1/Å, shell 0 first.
+    directions
+        Axes of the cones: unit vectors ``[cones, 3]``, ``(x, y, z)`` in the map's frame, over a hemisphere.
+    fsc
+        One curve per cone, ``[cones, shells]``.
+    resolution_A
+        Resolution at 0.143 of each curve.
+    sampling
+        Slices through each axis relative to uniform views.
+    """
+
+    frequency_per_A: Float[Tensor, " shells"]
+    directions: Float[Tensor, "cones 3"]
+    fsc: Float[Tensor, "cones shells"]
+    resolution_A: Float[Tensor, " cones"]
+    sampling: Float[Tensor, " cones"]
+
+
+@dataclass(frozen=True)
 class Result:
     """What a method found out.
 
@@ -58,6 +83,8 @@ class Result:
         Numbers per particle by name (``log_likelihood``, ``effective_poses`` …), each ``[n]``.
     curves, resolution_A
         FSC of the half-maps and the resolution read from it.
+    cones
+        The same by direction.
     verdict
         ``"solved"``, ``"ambiguous"``, ``"failed"`` or ``"done"`` where there is nothing to judge.
     warnings
@@ -80,6 +107,7 @@ class Result:
     scores: Mapping[str, Float[Tensor, " n"]] = field(default_factory=dict)
     curves: ResolutionCurves | None = None
     resolution_A: float | None = None
+    cones: ConicalCurves | None = None
     verdict: str = "done"
     warnings: Sequence[str] = ()
     metrics: Mapping[str, float] = field(default_factory=dict)

@@ -39,6 +39,7 @@ def render(files: RunFiles) -> str:
     parts = [
         sections.map_section(files),
         sections.resolution_section(files),
+        sections.orientation_section(files),
         sections.particle_section(files),
         sections.variability_section(files),
         sections.progress_section(files),

@@ -1,4 +1,4 @@
-"""Charts of ``particles.star``: views, shifts, defocus, scores; and of latents."""
+"""Charts of ``particles.star``: shifts, defocus, scores; and of latents."""
 
 import re
 from collections.abc import Mapping
@@ -8,15 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vitreous.report.charts import Chart, axis, heat, histogram, numbers, readable
-from vitreous.report.sphere import (
-    SphereBins,
-    fourier_coverage,
-    kernel_width_deg,
-    mollweide,
-    mollweide_grid,
-    relative_density,
-    viewing_directions,
-)
 
 Array = NDArray[np.float64]
 Columns = Mapping[str, Array]
@@ -28,66 +19,6 @@ _SCORES = {
     "rlnCtfFigureOfMerit": ("CTF fit", "figure of merit"),
 }
 _POINTS = 4000
-
-
-def view_chart(particles: Columns) -> Chart | None:
-    """Draw the density of viewing directions on an equal-area map of the sphere."""
-    if not {"rlnAngleRot", "rlnAngleTilt"} <= particles.keys():
-        return None
-    directions = viewing_directions(particles["rlnAngleRot"], particles["rlnAngleTilt"])
-    directions = directions[np.isfinite(directions).all(axis=1)]
-    if not len(directions):
-        return None
-    bins = SphereBins.build(40)
-    width_deg = kernel_width_deg(len(directions))
-    x, y, pixels = mollweide_grid(150)
-    shown = np.isfinite(pixels).all(axis=-1)
-    density = np.full(shown.shape, np.nan)
-    density[shown] = relative_density(directions, pixels[shown], width_deg, bins)
-    weakest = float(fourier_coverage(directions, bins).min())
-    caption = (
-        f"Density of viewing directions, 1 where it equals that of {len(directions):,} evenly spread views "
-        f"(equal-area Mollweide map, smoothed over {width_deg:.0f}°, before symmetry). "
-        f"The least sampled direction of the map gets {weakest:.0%} of the average."
-    )
-    surface = heat(x, y, np.log2(np.maximum(density, 1 / 8)), "× uniform", "")
-    surface |= {"zmin": -3, "zmax": 3, "hoverinfo": "skip"}
-    surface["colorbar"] |= {"tickvals": list(range(-3, 4)), "ticktext": ["≤ ⅛", "¼", "½", "1", "2", "4", "≥ 8"]}
-    hidden = {"visible": False, "fixedrange": True}
-    layout = {
-        "xaxis": hidden | {"range": [-2.4, 2.4]},
-        "yaxis": hidden | {"range": [-1.15, 1.15], "scaleanchor": "x"},
-        "annotations": _angle_labels(),
-        "margin": {"l": 8, "r": 8, "t": 8, "b": 8},
-    }
-    return Chart("Viewing directions", caption, [surface, *_graticule()], layout, height=330, width="large")
-
-
-def _graticule() -> list[dict[str, Any]]:
-    """Return meridians and parallels every 30°, and the outline."""
-    tilt, rot = np.linspace(0, 180, 91), np.linspace(-180, 180, 91)
-    thin = [mollweide(np.full_like(tilt, fixed), tilt) for fixed in range(-150, 180, 30)]
-    thin += [mollweide(rot, np.full_like(rot, fixed)) for fixed in range(30, 180, 30)]
-    edge = [mollweide(np.full_like(tilt, fixed), tilt) for fixed in (-180, 180)]
-    return [_outline(thin, "@grid_on_heat", 0.6), _outline(edge, "@muted", 1.4)]
-
-
-def _outline(curves: list[tuple[Array, Array]], colour: str, width: float) -> dict[str, Any]:
-    gap = np.array([np.nan])
-    x, y = (np.concatenate([part for curve in curves for part in (curve[i], gap)]) for i in (0, 1))
-    style = {"line": {"color": colour, "width": width}, "hoverinfo": "skip", "showlegend": False}
-    return {"type": "scatter", "mode": "lines", "x": numbers(x), "y": numbers(y)} | style
-
-
-def _angle_labels() -> list[dict[str, Any]]:
-    places = [
-        (0, 1.07, "center", "tilt 0°"),
-        (0, -1.07, "center", "tilt 180°"),
-        (-2.03, 0, "right", "rot −180°"),
-        (2.03, 0, "left", "180°"),
-    ]
-    small = {"showarrow": False, "font": {"size": 11, "color": "@muted"}}
-    return [{"x": x, "y": y, "xanchor": anchor, "text": text} | small for x, y, anchor, text in places]
 
 
 def shift_chart(particles: Columns) -> Chart | None:

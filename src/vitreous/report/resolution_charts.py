@@ -1,4 +1,4 @@
-"""The FSC chart: every curve, the threshold and the crossing that the resolution is read from."""
+"""The FSC charts: every curve, the threshold and the crossing that the resolution is read from; curves by direction."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from vitreous.constants import FSC_GOLD_STANDARD
-from vitreous.data import ResolutionCurves
+from vitreous.data import ConicalCurves, ResolutionCurves
 from vitreous.fourier.shells import crossing_shell
 from vitreous.report.charts import Chart, axis, line, numbers
 
@@ -28,15 +28,7 @@ def fsc_chart(curves: ResolutionCurves | None) -> Chart | None:
     frequency = curves.frequency_per_A.double().numpy()
     drawn = {name: getattr(curves, name) for name in _STYLES}
     data = [_curve(frequency, name, curve.numpy()) for name, curve in drawn.items() if curve is not None]
-    highest = float(frequency[-1])
-    layout = {
-        "xaxis": axis("resolution (Å)", range=[0, highest], **_ticks(highest)),
-        "yaxis": axis("Fourier shell correlation", range=[-0.08, 1.04], dtick=0.2, zeroline=True),
-        "shapes": [_threshold()],
-        "annotations": [_threshold_label()],
-        "showlegend": True,
-        "hovermode": "x unified",
-    }
+    layout = _fsc_layout(float(frequency[-1]))
     crossing = crossing_per_A(frequency, curves.final.double().numpy())
     final = _STYLES["unmasked" if curves.corrected is None else "corrected"][0]
     if crossing is None:
@@ -48,6 +40,31 @@ def fsc_chart(curves: ResolutionCurves | None) -> Chart | None:
     return Chart("Fourier shell correlation", caption, data, layout, height=360, width="wide")
 
 
+def cone_chart(cones: ConicalCurves | None) -> Chart | None:
+    """Draw the conical FSC: the median of all directions in the band from the 5th to the 95th percentile."""
+    if cones is None or len(cones.frequency_per_A) < 2:
+        return None
+    frequency, curves = cones.frequency_per_A.double().numpy(), cones.fsc.double().numpy()
+    lowest, low, median, high = np.percentile(curves, [0, 5, 50, 95], axis=0)
+    edge = {"width": 0}
+    band = line(frequency, low, "", "@c1", **edge) | {
+        "fill": "tonexty",
+        "fillcolor": "@band",
+        "name": "9 in 10 directions",
+    }
+    data = [
+        line(frequency, high, "", "@c1", **edge) | {"showlegend": False, "hoverinfo": "skip"},
+        band | {"hoverinfo": "skip"},
+        _labelled(frequency, lowest, "lowest", "@c2", dash="dot"),
+        _labelled(frequency, median, "median", "@c1", width=3),
+    ]
+    caption = (
+        f"FSC of the half-maps within 20° of each of {len(curves)} directions. A wide band where the median falls "
+        "means that the resolution depends on the direction, or that there are so few particles that cones are noisy."
+    )
+    return Chart("FSC by direction", caption, data, _fsc_layout(float(frequency[-1])), height=300)
+
+
 def crossing_per_A(frequency_per_A: Array, curve: Array) -> float | None:
     """Frequency at which a curve first falls below 0.143 (linear between shells), or None."""
     shell = crossing_shell(torch.from_numpy(np.nan_to_num(curve, nan=1.0)), FSC_GOLD_STANDARD)
@@ -56,8 +73,24 @@ def crossing_per_A(frequency_per_A: Array, curve: Array) -> float | None:
     return float(np.interp(shell, np.arange(len(curve)), frequency_per_A))
 
 
+def _fsc_layout(highest_per_A: float) -> dict[str, Any]:
+    return {
+        "xaxis": axis("resolution (Å)", range=[0, highest_per_A], **_ticks(highest_per_A)),
+        "yaxis": axis("Fourier shell correlation", range=[-0.08, 1.04], dtick=0.2, zeroline=True),
+        "shapes": [_threshold()],
+        "annotations": [_threshold_label()],
+        "showlegend": True,
+        "hovermode": "x unified",
+    }
+
+
 def _curve(frequency: Array, name: str, values: Array) -> dict[str, Any]:
     label, colour, style = _STYLES[name]
+    return _labelled(frequency, values, label, colour, **style)
+
+
+def _labelled(frequency: Array, values: Array, label: str, colour: str, **style: Any) -> dict[str, Any]:
+    """Return a curve that shows its value and its resolution."""
     angstrom = [f"{1 / f:.2f} Å" if f > 0 else "∞" for f in frequency]
     return line(frequency, values, label, colour, **style) | {
         "text": angstrom,

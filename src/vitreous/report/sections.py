@@ -1,7 +1,7 @@
 """The sections of the report, from top to bottom; each is empty where its files are absent."""
 
 import shlex
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -13,17 +13,17 @@ from vitreous.report import markup
 from vitreous.report.folder import RunFiles
 from vitreous.report.headline import file_size, key_numbers, verdict_of, warnings_of
 from vitreous.report.map_levels import levels_of
+from vitreous.report.orientation_charts import resolution_map, sampling_chart, view_chart
 from vitreous.report.particle_charts import (
     class_chart,
     defocus_chart,
     latent_chart,
     score_charts,
     shift_chart,
-    view_chart,
 )
 from vitreous.report.pictures import central_slices, projections, thumbnail
 from vitreous.report.progress_charts import progress_charts
-from vitreous.report.resolution_charts import fsc_chart
+from vitreous.report.resolution_charts import cone_chart, fsc_chart
 from vitreous.runs.manifest import Manifest
 
 _THUMBNAILS = 24
@@ -38,6 +38,7 @@ _MEANING = {
     "particles.star": "particles with their poses",
     "fsc.csv": "FSC curves as a table",
     "fsc.xml": "FSC curve for deposition",
+    "conical_fsc.csv": "FSC and sampling by direction",
     "latents.npz": "coordinates of the particles in the latent space",
     "summary.json": "the result in numbers",
     "metrics.jsonl": "log of numbers",
@@ -99,12 +100,20 @@ def resolution_section(files: RunFiles) -> str:
     return markup.section("resolution", "Resolution", markup.charts([fsc_chart(files.run.curves)]))
 
 
+def orientation_section(files: RunFiles) -> str:
+    """Views, how they sample Fourier space, and the resolution by direction."""
+    cones, summary, views = files.run.cones, files.run.summary or {}, view_chart(files.particles)
+    if cones is None:
+        return markup.section("orientations", "Orientations", markup.charts([views and replace(views, width="wide")]))
+    drawn = [views, sampling_chart(cones, summary), resolution_map(cones, summary), cone_chart(cones)]
+    return markup.section("orientations", "Orientations", markup.charts(drawn))
+
+
 def particle_section(files: RunFiles) -> str:
-    """Views, shifts, defocus and scores."""
+    """Shifts, defocus and scores."""
     stars = files.particles
-    geometry = markup.charts([view_chart(stars), shift_chart(stars)])
-    scores = markup.charts([defocus_chart(stars), *score_charts(stars)])
-    return markup.section("particles", "Particles", geometry, scores, _half_sets(files))
+    drawn = markup.charts([shift_chart(stars), defocus_chart(stars), *score_charts(stars)])
+    return markup.section("particles", "Particles", drawn, _half_sets(files))
 
 
 def _half_sets(files: RunFiles) -> str:

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vitreous.data import ResolutionCurves, Volume
+from vitreous.data import ConicalCurves, ResolutionCurves, Volume
 from vitreous.errors import InputError
 from vitreous.io.access import reading
+from vitreous.io.conical_csv import read_conical_csv
 from vitreous.io.fsc_csv import read_fsc_csv
 from vitreous.io.maps import read_map
 from vitreous.runs.manifest import Manifest
@@ -34,6 +35,8 @@ class Run:
         The lines of ``metrics.jsonl``.
     curves
         ``fsc.csv``, or None.
+    cones
+        ``conical_fsc.csv``, or None.
     particles
         Path of ``particles.star``, or None; :func:`vitreous.io.open_particles` opens it with its images.
     latents
@@ -45,6 +48,7 @@ class Run:
     summary: Mapping[str, Any] | None
     metrics: Sequence[Mapping[str, Any]]
     curves: ResolutionCurves | None
+    cones: ConicalCurves | None
     particles: Path | None
     latents: tuple[NDArray[Any], NDArray[np.float32]] | None
 
@@ -62,13 +66,14 @@ def read_run(path: Path) -> Run:
     InputError
         Where it is no run folder, or a file in it is damaged.
     """
-    curves, particles = path / "fsc.csv", path / "particles.star"
+    curves, cones, particles = path / "fsc.csv", path / "conical_fsc.csv", path / "particles.star"
     return Run(
         path=path,
         manifest=Manifest.read(path),
         summary=_summary(path / SUMMARY),
         metrics=_metrics(path / METRICS),
         curves=read_fsc_csv(curves) if curves.exists() else None,
+        cones=read_conical_csv(cones) if cones.exists() else None,
         particles=particles if particles.exists() else None,
         latents=read_latents(path / "latents.npz") if (path / "latents.npz").exists() else None,
     )

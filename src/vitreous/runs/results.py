@@ -13,6 +13,7 @@ from vitreous.compute.memory import peak_memory_MB
 from vitreous.data import Particles, Result, Volume
 from vitreous.io import write_relion_star
 from vitreous.io.atomic import atomic_path
+from vitreous.io.conical_csv import write_conical_csv
 from vitreous.io.fsc_csv import write_fsc_csv
 from vitreous.io.fsc_xml import write_fsc_xml
 from vitreous.io.locations import require_slices, stack_names_from
@@ -35,6 +36,8 @@ def result_files(result: Result, particles: Particles) -> Iterator[tuple[str, Wr
     if result.curves is not None:
         yield "fsc.csv", partial(write_fsc_csv, curves=result.curves)
         yield "fsc.xml", partial(write_fsc_xml, curves=result.curves, title="vitreous")
+    if result.cones is not None:
+        yield "conical_fsc.csv", partial(write_conical_csv, cones=result.cones)
     if result.latents is not None:
         z = result.latents.detach().cpu().float().numpy()
         yield "latents.npz", partial(_write_latents, particles=particles, z=z)

@@ -24,7 +24,7 @@ SUMMARY = "summary.json"
 STATE = "state.safetensors"
 WRITTEN = (
     *(MANIFEST, METRICS, SUMMARY, CHECKPOINT, STATE, "report.html", "particles.star", "latents.npz", "volumes"),
-    *("volume.mrc", "half1.mrc", "half2.mrc", "mask.mrc", "class_*.mrc", "fsc.csv", "fsc.xml"),
+    *("volume.mrc", "half1.mrc", "half2.mrc", "mask.mrc", "class_*.mrc", "fsc.csv", "fsc.xml", "conical_fsc.csv"),
     *("particles.mrcs", "truth.star", "truth.json", "latents_truth.csv", "state_*.mrc", "weights.safetensors"),
 )
 """What runs write, and so all that ``--overwrite`` removes; files that the user added stay."""

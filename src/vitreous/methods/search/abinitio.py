@@ -1,6 +1,8 @@
 """From random orientations to low-resolution maps of one or several classes: stochastic expectation–maximisation."""
 
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -32,6 +34,13 @@ NOISE_MEMORY = 0.9
 SKIPPED_SHARE = 0.8
 """Share of the marching radius that a given start may skip at most."""
 
+
+SURE_EFFECTIVE_POSES = 3.0
+"""The search goes on beyond its plan while the median image fits more poses than this."""
+
+FURTHER_BATCH_SHARE = 2.0
+FURTHER_WINDOW, STUCK_SHARE = 20, 0.95
+"""It ends where twenty iterations lower that number by less than 5 %."""
 
 OCCUPANCY_MEMORY = 0.7
 EMPTY_SHARE = 0.2
@@ -139,12 +148,13 @@ class AbInitio:
         else:
             steps = _steps_from(steps, start_shell)
             state = self._start_from(start, steps[0].radius)
+        effective: list[float] = []
         with progress.stage(f"Searching start {name}", total=len(steps)):
-            for number, step in enumerate(steps, start=1):
-                effective = self._iterate(state, step)
+            for number, step in enumerate(_and_on(steps, effective, self.config.patience), start=1):
+                effective.append(self._iterate(state, step))
                 if number < REVIVAL_UNTIL * len(steps):
                     self._revive(state)
-                metrics = {"iteration": number, "radius": step.radius, "effective_poses": effective}
+                metrics = {"iteration": number, "radius": step.radius, "effective_poses": effective[-1]}
                 if self.classes > 1:
                     metrics["smallest_class"] = float(state.occupancy.min())
                 journal.log(
@@ -194,8 +204,8 @@ class AbInitio:
             state.occupancy[fullest] = state.occupancy[k] = half
             self.revivals += 1
 
-    def _minibatch(self) -> Int[Tensor, " b"]:
-        size = min(self.config.minibatch * self.classes, len(self.store))
+    def _minibatch(self, step: Step) -> Int[Tensor, " b"]:
+        size = min(round(self.config.minibatch * self.classes * step.batch_share), len(self.store))
         if len(self._order) < size:
             self._order = torch.randperm(len(self.store), generator=self.generator)
         batch, self._order = self._order[:size], self._order[size:]
@@ -213,7 +223,7 @@ class AbInitio:
             [References.of(FourierVolume.from_map(v), rotations, shifts, disc, count) for v in state.values]
         )
         inverse_noise = (1 / state.noise)[disc.shell[:count]]
-        batch = self._minibatch()
+        batch = self._minibatch(step)
         chunks = torch.split(batch, references.images_per_chunk())
         sharpness = self._sharpness(chunks[0], references, inverse_noise, step)
         sums = [RotationSums(len(references.rotations), count) for _ in range(torch.get_num_threads())]
@@ -262,6 +272,21 @@ class AbInitio:
         prior[:inside] = 1 / self.spectra.signal[torch.arange(inside).clamp_max(len(self.spectra.signal) - 1)]
         solved = [solve(a, prior=prior, floor=DENSITY_FLOOR) for a in state.accumulators]
         state.values = [(values * self.mask).clamp_min(0) for values in solved]
+
+
+def _and_on(steps: list[Step], effective: list[float], patience: int) -> Iterator[Step]:
+    """The planned steps, then more like the last one while the images are unsure of their poses and become surer.
+
+    ``effective`` holds the median effective number of poses of every step so far.
+    """
+    yield from steps
+    further = replace(steps[-1], batch_share=FURTHER_BATCH_SHARE)
+    for count in range(patience):
+        earlier = effective[-1 - FURTHER_WINDOW] if len(effective) > FURTHER_WINDOW else math.inf
+        stuck = count >= FURTHER_WINDOW and effective[-1] > STUCK_SHARE * earlier
+        if effective[-1] < SURE_EFFECTIVE_POSES or stuck:
+            return
+        yield further
 
 
 def _steps_from(steps: list[Step], shell: float) -> list[Step]:

@@ -24,6 +24,8 @@ class SearchConfig:
     """Random starts that each half-set may have, at most, before all particles are searched together."""
     iterations: int = 40
     """Stochastic iterations from the random start."""
+    patience: int = 120
+    """Further iterations, at most, while the images are unsure of their poses and become surer: noisy stacks."""
     minibatch: int = 300
     """Images per stochastic iteration."""
     start_radius: float = 6.0
@@ -41,6 +43,7 @@ class SearchConfig:
         require_setting(0 <= self.seed < 2**63, "--seed", "0 to 2^63 - 1", self.seed)
         require_setting(1 <= self.starts <= 100, "--starts", "1 to 100", self.starts)
         require_setting(self.iterations >= 5, "--iterations", "at least 5", self.iterations)
+        require_setting(self.patience >= 0, "--patience", "at least 0", self.patience)
         require_setting(self.minibatch >= 20, "--minibatch", "at least 20", self.minibatch)
         require_setting(self.start_radius >= 3, "--start-radius", "at least 3", self.start_radius)
         require_setting(

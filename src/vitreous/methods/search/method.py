@@ -14,6 +14,7 @@ from vitreous.methods.search.config import SearchConfig, is_auto
 from vitreous.methods.search.global_search import GridSearch
 from vitreous.methods.search.outcome import reconstructed, refined_in_stages
 from vitreous.methods.search.refinement import Refinement, RefinementSettings, RefinementState
+from vitreous.methods.search.second_look import SecondLook, doubtful_rows
 from vitreous.methods.search.stages import Stages
 from vitreous.methods.search.starts import GivenStarts, StartFinder, as_tensors
 from vitreous.methods.search.verdict import Evidence, judge
@@ -174,7 +175,9 @@ class _SearchRun:
         refinement = Refinement(self.store, self.half_sets, settings)
         references = (start["map1"], start["map2"])
         fresh = refinement.start((found["rotations"], found["shifts_px"]), start["noise"].mean(0), references)
-        return refined_in_stages(refinement, fresh, self.stages, self.progress, self.journal)
+        doubtful, share = doubtful_rows(found["effective_poses"]), self.config.shift_range_share
+        look = SecondLook(refinement, doubtful, self.config.search_radius, share, self.progress)
+        return refined_in_stages(refinement, fresh, self.stages, (self.progress, self.journal), look)
 
 
 def _check(particles: Particles, diameter_A: float | None) -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from vitreous.compute.progress import Progress
 from vitreous.data import Journal, Poses, Result, Volume
 from vitreous.methods.search.refinement import Refinement, RefinementState, log_likelihoods
+from vitreous.methods.search.second_look import AFTER_ROUNDS, SecondLook
 from vitreous.methods.search.stages import Stages
 from vitreous.reconstruct.coefficients import CoefficientStore
 from vitreous.reconstruct.known_poses import ReconstructConfig, reconstruct_halves
@@ -12,16 +13,18 @@ from vitreous.typing import Int, Tensor
 
 
 def refined_in_stages(
-    refinement: Refinement, fresh: RefinementState, stages: Stages, progress: Progress, journal: Journal
+    refinement: Refinement, fresh: RefinementState, stages: Stages, reports: tuple[Progress, Journal], look: SecondLook
 ) -> RefinementState:
     """Refine from a fresh state, or from where a stopped run was; every round is kept and logged."""
+    progress, journal = reports
     saved = stages.get("refinement")
 
     def after_round(state: RefinementState) -> None:
         stages.keep("refinement", state.tensors())
         journal.log({"stage": "refinement", **state.metrics()})
 
-    return refinement.run(fresh if saved is None else RefinementState.from_tensors(saved), progress, after_round)
+    begin = fresh if saved is None else RefinementState.from_tensors(saved)
+    return refinement.run(begin, progress, after_round, dict.fromkeys(AFTER_ROUNDS, look))
 
 
 def reconstructed(

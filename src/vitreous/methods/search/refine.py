@@ -18,6 +18,7 @@ from vitreous.methods.search.global_search import GridSearch
 from vitreous.methods.search.outcome import reconstructed, refined_in_stages
 from vitreous.methods.search.recheck import found_again
 from vitreous.methods.search.refinement import Refinement, RefinementSettings, RefinementState, particle_mask
+from vitreous.methods.search.second_look import SecondLook, doubtful_rows
 from vitreous.methods.search.stages import Stages
 from vitreous.methods.search.verdict import Evidence, judge
 from vitreous.reconstruct.abinitio_input import check_input, known_diameter_A
@@ -29,6 +30,9 @@ from vitreous.typing import Float, Map, Tensor
 
 GRID_RADIUS = (4.0, 9.0)
 """Fourier pixels of the global search: a grid of 15° cannot use more, and less tells no directions apart."""
+
+LOOK_RADIUS = 12.0
+"""Fourier pixels of the second search."""
 
 SPECTRUM_PARTICLES = 1000
 SAME = 0.01
@@ -249,7 +253,10 @@ class _RefineRun:
     def _refined(self, refinement: Refinement, found: dict[str, Tensor]) -> RefinementState:
         references = (found["first"] * refinement.mask, found["second"] * refinement.mask)
         fresh = refinement.start((found["rotations"], found["shifts_px"]), self._white(), references)
-        return refined_in_stages(refinement, fresh, self.stages, self.progress, self.journal)
+        radius = min(LOOK_RADIUS, self.particles.box / 2 - 1)
+        doubtful = doubtful_rows(found["effective_poses"])
+        look = SecondLook(refinement, doubtful, radius, self.config.shift_range_share, self.progress)
+        return refined_in_stages(refinement, fresh, self.stages, (self.progress, self.journal), look)
 
 
 def on_grid_of(volume: Volume, particles: Particles) -> Volume:

@@ -1,7 +1,7 @@
 """Gold-standard refinement: two half-sets, each against its own map, at a radius that the FSC allows."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,6 +11,7 @@ from torch import Tensor
 from vitreous.compute.progress import Progress
 from vitreous.constants import FSC_GOLD_STANDARD
 from vitreous.data import Volume
+from vitreous.fourier.filters import low_pass
 from vitreous.fourier.shells import crossing_shell, fsc
 from vitreous.geometry.rotations import vector_from_rotation
 from vitreous.geometry.symmetry import point_group
@@ -21,7 +22,7 @@ from vitreous.reconstruct.backprojection import shell_weights, solve, symmetry_c
 from vitreous.reconstruct.coefficients import Coefficients, CoefficientStore
 from vitreous.reconstruct.gauss_newton import RefinedPoses, Target, pose_costs, refine_poses
 from vitreous.reconstruct.known_poses import grid_copies
-from vitreous.reconstruct.masks import sphere_mask
+from vitreous.reconstruct.masks import auto_mask, sphere_mask
 from vitreous.typing import Float, Int, Map, Rotations, Shifts
 
 RADIUS_GROWTH = 1.35
@@ -143,14 +144,23 @@ class Refinement:
         self.largest_radius = float(store.disc.radius[-1])
 
     def run(
-        self, state: RefinementState, progress: Progress, after_round: Callable[[RefinementState], None]
+        self,
+        state: RefinementState,
+        progress: Progress,
+        after_round: Callable[[RefinementState], None],
+        revisions: Mapping[int, Callable[[RefinementState], RefinementState]] | None = None,
     ) -> RefinementState:
-        """Refine until the resolution stops improving or the rounds are used up."""
+        """Refine until the resolution stops improving or the rounds are used up.
+
+        ``revisions`` change the poses once a number of rounds is done.
+        """
+        revise = {} if revisions is None else revisions
         with progress.stage("Refining", total=self.settings.rounds - state.rounds):
             while not self._is_finished(state):
-                refined = self.round(state)
+                refined = self.round(revise[state.rounds](state) if state.rounds in revise else state)
                 shell = self._crossing(refined)
-                improved = shell > state.best_shell + LEAST_PROGRESS
+                growing = self._next_radius(state.radius, shell) > state.radius + 0.5
+                improved = growing or shell > state.best_shell + LEAST_PROGRESS
                 state = replace(
                     refined,
                     rounds=state.rounds + 1,
@@ -197,8 +207,9 @@ class Refinement:
             raw[1] = rotate_map(Volume(raw[1], 1.0), *move).values
             rotations[mine] = rotations[mine] @ move[0].T
             shifts[mine] += (rotations[mine] @ move[1])[:, :2]
-        curve = fsc(raw[0], raw[1]).float()
-        first, second = (self._regularised(a, curve) for a in accumulators)
+        solvent = self._solvent_mask(raw, state.radius)
+        curve = _of_the_particle(fsc(raw[0], raw[1]).float(), float(self.mask.sum() / solvent.sum()))
+        first, second = (self._regularised(a, curve, solvent) for a in accumulators)
         if move is not None:
             second = rotate_map(Volume(second, 1.0), *move).values
         return replace(
@@ -245,13 +256,19 @@ class Refinement:
         noise[0] = noise[1]
         return noise
 
-    def _regularised(self, accumulator: SliceAccumulator, curve: Float[Tensor, " s"]) -> Map:
+    def _solvent_mask(self, raw: list[Map], radius: float) -> Map:
+        """Soft mask around the molecule, made from both half-maps, inside the sphere."""
+        voxel_A = self.store.particles.pixel_size_A
+        mean = low_pass((raw[0] + raw[1]) / 2, radius)
+        return auto_mask(Volume(mean, voxel_A), self.store.disc.box * voxel_A / radius).values * self.mask
+
+    def _regularised(self, accumulator: SliceAccumulator, curve: Float[Tensor, " s"], mask: Map) -> Map:
         """Wiener map of one half: the prior is the mean weight over ``FSC / (1 − FSC)`` (Scheres 2012)."""
         alive = torch.cumprod((curve > 0.02).float(), 0)
         alive[0] = 1.0
         clipped = curve.clamp(0.02, 0.999)
         prior = torch.where(alive > 0, shell_weights(accumulator).float() * (1 - clipped) / clipped, 1e30)
-        return solve(accumulator, prior=prior) * self.mask
+        return solve(accumulator, prior=prior) * mask
 
     def _crossing(self, state: RefinementState) -> float:
         shell = crossing_shell(state.curve, FSC_GOLD_STANDARD)
@@ -275,6 +292,12 @@ class Refinement:
 def particle_mask(box: int, diameter_px: float) -> Map:
     """Soft sphere around a particle, a little larger than it."""
     return sphere_mask(box, min(MASK_SHARE * diameter_px / 2 + 1, box / 2 - 3), 3.0)
+
+
+def _of_the_particle(curve: Float[Tensor, " s"], ratio: float) -> Float[Tensor, " s"]:
+    """FSC that the particle alone would have: noise is spread over ``ratio`` times its volume (Grant et al. 2018)."""
+    clipped = curve.clamp(0, 1)
+    return torch.where(curve > 0, ratio * clipped / (1 + (ratio - 1) * clipped), curve)
 
 
 def log_likelihoods(

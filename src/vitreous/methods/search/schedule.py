@@ -38,12 +38,15 @@ class Step:
         Whether shifts are searched.
     memory
         Images that the running sums remember.
+    batch_share
+        Images of the minibatch over those that the settings say.
     """
 
     radius: float
     effective_poses: float | None
     with_shifts: bool
     memory: float
+    batch_share: float = 1.0
 
 
 def schedule(config: SearchConfig) -> list[Step]:

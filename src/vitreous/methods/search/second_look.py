@@ -1,0 +1,70 @@
+"""Doubtful particles are searched over all orientations again, against maps that are better than the first."""
+
+from dataclasses import dataclass, replace
+
+import torch
+
+from vitreous.compute.progress import Progress
+from vitreous.methods.search.global_search import GridSearch
+from vitreous.methods.search.refinement import Refinement, RefinementState
+from vitreous.physics.slices import FourierVolume
+from vitreous.reconstruct.gauss_newton import Target, refine_poses
+from vitreous.typing import Float, Int, Tensor
+
+AFTER_ROUNDS = (3, 5, 7)
+"""Rounds before a further look: enough for the maps to have grown beyond the search radius, and better since."""
+
+DOUBTFUL_EFFECTIVE_POSES = 1.5
+"""Particles that more poses than this could explain in the first search are looked at again."""
+
+BLOCK = 256
+STEPS = 6
+
+
+@dataclass(frozen=True)
+class SecondLook:
+    """Search of some particles against the half-maps of a refinement, kept where it explains them better.
+
+    Attributes
+    ----------
+    refinement
+        The rounds it belongs to.
+    doubtful
+        Rows of the particles to search.
+    radius, shift_share
+        Resolution of the search in Fourier pixels, and the largest shift as a share of the box.
+    progress
+        Where to report.
+    """
+
+    refinement: Refinement
+    doubtful: Int[Tensor, " m"]
+    radius: float
+    shift_share: float
+    progress: Progress
+
+    def __call__(self, state: RefinementState) -> RefinementState:
+        """Replace poses by those of a fresh search that have a lower cost inside the radius of the rounds."""
+        rotations, shifts = state.rotations.clone(), state.shifts_px.clone()
+        store = self.refinement.store
+        count = store.disc.count(state.radius)
+        for members, reference in zip(self.refinement.members, state.references, strict=True):
+            rows = members[torch.isin(members, self.doubtful)]
+            if len(rows) == 0:
+                continue
+            part = store.subset(rows, state.radius, self.progress)
+            fresh = GridSearch(part, reference, state.noise, self.radius, self.shift_share).run(self.progress)
+            target = Target(FourierVolume.from_map(reference), store.disc, (1 / state.noise)[store.disc.shell[:count]])
+            for block in torch.split(torch.arange(len(rows)), BLOCK):
+                mine, images = rows[block], part.batch(block, count)
+                old = refine_poses(target, images, rotations[mine], shifts[mine], steps=STEPS)
+                new = refine_poses(target, images, fresh.rotations[block], fresh.shifts_px[block], steps=STEPS)
+                better = new.costs < old.costs
+                rotations[mine] = torch.where(better[:, None, None], new.rotations, old.rotations)
+                shifts[mine] = torch.where(better[:, None], new.shifts_px, old.shifts_px)
+        return replace(state, rotations=rotations, shifts_px=shifts)
+
+
+def doubtful_rows(effective_poses: Float[Tensor, " n"]) -> Int[Tensor, " m"]:
+    """Rows of the particles whose pose the first search could not tell from others."""
+    return torch.nonzero(effective_poses > DOUBTFUL_EFFECTIVE_POSES)[:, 0]
