@@ -97,7 +97,12 @@ def test_what_cannot_be_refined_is_refused() -> None:
         Refine().run(particles)
     with pytest.raises(ConfigError, match="--start"):
         Refine(RefineConfig(start_A=2.0)).run(particles, start=truth_map())
-    for settings, flag in (({"rounds": 0}, "--rounds"), ({"start_A": -1.0}, "--start"), ({"seed": -1}, "--seed")):
+    for settings, flag in (
+        ({"rounds": 0}, "--rounds"),
+        ({"start_A": -1.0}, "--start"),
+        ({"seed": -1}, "--seed"),
+        ({"symmetry": "autos"}, "AUTOS"),
+    ):
         with pytest.raises(ConfigError, match=flag):
             RefineConfig(**settings)
     assert isinstance(particles.source, ArraySource)

@@ -155,6 +155,7 @@ def test_same_seed_same_result_and_inputs_untouched() -> None:
         ({"refine_iterations": 0}, "--refine-iterations"),
         ({"diameter_A": -10.0}, "--diameter"),
         ({"symmetry": "Q7"}, "Q7"),
+        ({"symmetry": "automatic"}, "AUTOMATIC"),
     ],
 )
 def test_settings_that_cannot_work_are_refused_by_their_flag(settings: dict[str, float | str], flag: str) -> None:

@@ -83,7 +83,7 @@ def write_example(folder: Path) -> Path:
     rng = np.random.default_rng(0)
     write_manifest(folder)
     _write_maps(folder)
-    summary = {"verdict": "solved", "resolution_A": 5.83, "seconds": 185, "peak_memory_MB": 1500}
+    summary = {"verdict": "solved", "resolution_A": 5.83, "symmetry": "D2", "seconds": 185, "peak_memory_MB": 1500}
     summary |= {"particles": PARTICLES, "warnings": ["The hand is undetermined."], "seeds": 3}
     (folder / "summary.json").write_text(json.dumps(summary))
     lines = [json.dumps({"seconds": i, "iteration": i, "loss": 1 / (i + 1)}) for i in range(5)]

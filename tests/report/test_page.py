@@ -53,7 +53,15 @@ def html(tmp_path_factory):
 def test_full_run_has_every_section_and_the_numbers_of_the_summary(html):
     shown = Page(html)
     assert shown.sections == ALL_SECTIONS
-    for words in ("Solved", "5.83", "3 min 05", "1.5", "The hand is undetermined.", "vitreous abinitio p.star"):
+    for words in (
+        "Solved",
+        "5.83",
+        "point group D2",
+        "3 min 05",
+        "1.5",
+        "The hand is undetermined.",
+        "vitreous abinitio p.star",
+    ):
         assert words in shown.text
     assert "class 2" in shown.text
     assert shown.text.index("class 2") < shown.text.index("class 10")

@@ -41,6 +41,7 @@ def result(generator):
         scores={"log_likelihood": torch.arange(N) / 3, "effective_poses": torch.ones(N)},
         curves=ResolutionCurves(frequency, torch.linspace(1, 0, 5, dtype=torch.float64)),
         resolution_A=7.5,
+        symmetry="D2",
         cones=ConicalCurves(frequency, torch.eye(3), torch.rand(3, 5, generator=generator).double(), *torch.rand(2, 3)),
         verdict="ambiguous",
         warnings=("two answers",),
@@ -60,6 +61,7 @@ def test_everything_comes_back(folder, result, particles):
     run = read_run(folder.path)
     assert run.summary["verdict"] == "ambiguous"
     assert run.summary["resolution_A"] == 7.5
+    assert run.summary["symmetry"] == "D2"
     assert run.summary["particles"] == N
     assert run.summary["warnings"] == ["read with care", "two answers"]
     assert run.summary["diameter_A"] == 100.0

@@ -78,7 +78,7 @@ class AbInitio:
                 result = network_then_search(run, network, self.search, context)
             else:
                 result = get("search")(self.search).run(*run)
-            finish(context, folder, result, particles, self.search.symmetry)
+            finish(context, folder, result, particles)
 
     def __post_init__(self) -> None:
         """Refuse options of another method."""

@@ -54,7 +54,7 @@ class Reconstruct:
         inputs = (self.stack, self.mask, *read_with(self.reading))
         with open_folder(context, self.output, particles, inputs) as folder:
             result = reconstruct_halves(particles, self.reconstruction, context.progress(), mask)
-            finish(context, folder, result, particles, self.reconstruction.symmetry)
+            finish(context, folder, result, particles)
 
 
 def estimate(particles: Particles) -> Estimate:

@@ -59,4 +59,4 @@ class Refine:
         with open_folder(context, self.output, particles, inputs) as folder:
             method = get("refine")(self.refinement)
             result = method.run(particles, context.progress(), mask, RunJournal.of(folder), start=start)
-            finish(context, folder, result, particles, self.refinement.symmetry)
+            finish(context, folder, result, particles)

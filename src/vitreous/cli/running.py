@@ -183,24 +183,27 @@ def open_folder(context: RunContext, output: Path, particles: Particles, inputs:
     return folder
 
 
-def finish(context: RunContext, folder: RunFolder, result: Result, particles: Particles, symmetry: str) -> None:
+def finish(context: RunContext, folder: RunFolder, result: Result, particles: Particles) -> None:
     """Judge the views, write the result and its report, and say on stdout what came out."""
-    result = _with_orientations(context, result, particles, symmetry)
+    result = _with_orientations(context, result, particles)
     for warning in result.warnings:
         context.warn(warning)
     folder.write_result(result, particles, context.warnings)
     report = _write_report(context, folder.path)
     found = [result.verdict] if result.verdict != "done" else []
     found += [f"resolution {result.resolution_A:.2f} Å"] if result.resolution_A is not None else []
+    found += [f"point group {result.symmetry}"] if result.symmetry not in (None, "C1") else []
     found += [f"{time.monotonic() - context.started:.0f} s", str(report)]
     sys.stdout.write(" · ".join(found) + "\n")
 
 
-def _with_orientations(context: RunContext, result: Result, particles: Particles, symmetry: str) -> Result:
+def _with_orientations(context: RunContext, result: Result, particles: Particles) -> Result:
     from vitreous.analysis.anisotropy import with_orientations
 
     try:
-        return with_orientations(result, particles.poses if result.poses is None else result.poses, symmetry)
+        return with_orientations(
+            result, particles.poses if result.poses is None else result.poses, result.symmetry or "C1"
+        )
     except Exception as error:  # noqa: BLE001  nothing in a diagnosis is worth more than the results
         context.warn(f"the resolution by direction could not be computed ({type(error).__name__}: {error})")
     return result

@@ -77,6 +77,8 @@ class Result:
         1 or 2 per particle.
     latents, classes, class_volumes
         Coordinates ``[n, dim]``, class numbers from 1, one map per class.
+    symmetry
+        Point group imposed on the map; None where the method knows none.
     scores
         Numbers per particle by name (``log_likelihood``, ``effective_poses`` …), each ``[n]``.
     curves, resolution_A
@@ -101,6 +103,7 @@ class Result:
     latents: Float[Tensor, "n dim"] | None = None
     classes: Int[Tensor, " n"] | None = None
     class_volumes: Sequence[Volume] = ()
+    symmetry: str | None = None
     scores: Mapping[str, Float[Tensor, " n"]] = field(default_factory=dict)
     curves: ResolutionCurves | None = None
     resolution_A: float | None = None

@@ -146,7 +146,7 @@ def reconstruct_halves(
     -------
     Result
         ``volume`` (Wiener-regularised, FSC-weighted, sharpened), raw ``half_maps``, ``mask``, ``curves``,
-        ``resolution_A`` at FSC 0.143 of the corrected curve, and the ``half_sets`` used.
+        ``resolution_A`` at FSC 0.143 of the corrected curve, and the ``half_sets`` and ``symmetry`` used.
 
     Raises
     ------
@@ -244,6 +244,7 @@ def assemble_result(
         half_sets=half_sets,
         curves=curves,
         resolution_A=resolution,
+        symmetry=config.symmetry.strip().upper(),
         warnings=() if warning is None else (warning,),
         metrics={"bfactor_A2": final.bfactor_A2},
     )

@@ -46,6 +46,8 @@ def best_shifts(
 class SelfCorrelation:
     """Mean FSC of a map with its mates under ``r → c + Qᵀ g Q (r − c)``, as a function of Q and c.
 
+    With a reference, the FSC of that other map with the mates of the first.
+
     Parameters
     ----------
     spectrum
@@ -54,12 +56,16 @@ class SelfCorrelation:
         Rotations g of the point group, without the identity.
     radius
         Last shell.
+    reference
+        A map in the same frame; the map itself by default.
     """
 
-    def __init__(self, spectrum: MapSpectrum, elements: PointGroup, radius: int) -> None:
+    def __init__(
+        self, spectrum: MapSpectrum, elements: PointGroup, radius: int, reference: MapSpectrum | None = None
+    ) -> None:
         self.spectrum, self.elements, self.radius = spectrum, elements.float(), radius
         self.k, self.shell = half_ball(radius)
-        values = spectrum.at(self.k[None])[0]
+        values = (reference or spectrum).at(self.k[None])[0]
         self.reference = values.conj() / self._shell_sums(values.abs().square()[None])[0].sqrt()[self.shell]
 
     def _shell_sums(self, values: Float[Tensor, "g k"]) -> Float[Tensor, "g s"]:
@@ -67,7 +73,11 @@ class SelfCorrelation:
         return torch.full((len(values), self.radius + 1), 1e-20).index_add(1, self.shell, values)
 
     def curve(self, rotation: Float[Tensor, "3 3"], centre: Float[Tensor, " 3"]) -> Float[Tensor, " s"]:
-        """FSC of shells ``0 … radius``, the mean over the mates (shell 0 is 0); the centre is in boxes.
+        """FSC of shells ``0 … radius``, the mean over the mates."""
+        return self.curves(rotation, centre).mean(0)
+
+    def curves(self, rotation: Float[Tensor, "3 3"], centre: Float[Tensor, " 3"]) -> Float[Tensor, "g s"]:
+        """FSC with each mate in shells ``0 … radius`` (shell 0 is 0); the centre is in boxes.
 
         The turned map has the transform ``exp(2πi (gᵀk − k)·c) F(gᵀk)``.
         """
@@ -75,7 +85,7 @@ class SelfCorrelation:
         values = self.spectrum.at(turned)
         angle = 2 * math.pi * ((turned - self.k) @ centre)
         product = (values * self.reference * torch.polar(torch.ones_like(angle), angle)).real
-        return (self._shell_sums(product) / self._shell_sums(values.abs().square()).sqrt()).mean(0)
+        return self._shell_sums(product) / self._shell_sums(values.abs().square()).sqrt()
 
     def refine(
         self, rotation: Float[Tensor, "3 3"], centre: Float[Tensor, " 3"]

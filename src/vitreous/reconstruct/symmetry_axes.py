@@ -84,8 +84,7 @@ def align_to_point_group(values: Map, symmetry: str, radius: float = BAND_RADIUS
     ConfigError
         If the point group is unknown.
     """
-    if not float(values.std()) > 0 or not bool(torch.isfinite(values).all()):
-        raise InputError("the map is constant or holds NaN", remedy="Give a map that shows a particle")
+    check_map(values)
     group, n = point_group(symmetry).float(), values.shape[-1]
     if len(group) == 1:
         return SymmetryFrame(torch.eye(3), torch.zeros(3), 1.0)
@@ -99,6 +98,12 @@ def align_to_point_group(values: Map, symmetry: str, radius: float = BAND_RADIUS
         frames = sorted(refined, key=lambda frame: -frame[2])[:kept]
     rotation, centre, score = frames[0]
     return SymmetryFrame(rotation, centre * n, score)
+
+
+def check_map(values: Map) -> None:
+    """Raise an InputError for a map that is constant or holds NaN."""
+    if not float(values.std()) > 0 or not bool(torch.isfinite(values).all()):
+        raise InputError("the map is constant or holds NaN", remedy="Give a map that shows a particle")
 
 
 _Frame = tuple[Tensor, Tensor, float]
@@ -130,21 +135,33 @@ def _generators(group: PointGroup) -> tuple[int, int]:
 
 def _main_axes(spectrum: MapSpectrum, group: PointGroup, radius: int) -> tuple[Rotations, Tensor, Tensor]:
     """Turns of the map that bring its likeliest axes to the group's main axis, with their shifts and scores."""
+    step = vector_from_rotation(group[_generators(group)[0]][None])[0]
+    directions, shifts, scores = likely_axes(spectrum, float(step.norm()), radius)
+    turns = torch.stack([shortest_turn(direction, step / step.norm()) for direction in directions])
+    return turns, shifts, scores
+
+
+def likely_axes(
+    spectrum: MapSpectrum, angle_rad: float, radius: int
+) -> tuple[Float[Tensor, "m 3"], Float[Tensor, "m 3"], Float[Tensor, " m"]]:
+    """Directions about which a turn by an angle best maps a map on itself, no two near each other.
+
+    Returns
+    -------
+    Unit vectors, and the shifts and scores of :func:`~vitreous.reconstruct.self_correlation.best_shifts`.
+    """
     theta, phi = healpix_directions(_AXIS_NSIDE)
     directions = torch.stack([theta.sin() * phi.cos(), theta.sin() * phi.sin(), theta.cos()], -1)[theta < 1.6].float()
-    step = vector_from_rotation(group[_generators(group)[0]][None])[0]
-    scores, shifts = best_shifts(spectrum, rotation_from_vector(directions * step.norm()), radius)
-    order = torch.argsort(scores, descending=True, stable=True)
+    scores, shifts = best_shifts(spectrum, rotation_from_vector(directions * angle_rad), radius)
     kept: list[int] = []
-    for i in order.tolist():
+    for i in torch.argsort(scores, descending=True, stable=True).tolist():
         cosines = (directions[kept] @ directions[i]).abs()
         if len(kept) < _AXES and not bool((cosines > math.cos(math.radians(_APART_DEG))).any()):
             kept.append(i)
-    turns = torch.stack([_shortest_turn(directions[i], step / step.norm()) for i in kept])
-    return turns, shifts[kept], scores[kept]
+    return directions[kept], shifts[kept], scores[kept]
 
 
-def _shortest_turn(start: Float[Tensor, " 3"], end: Float[Tensor, " 3"]) -> Float[Tensor, "3 3"]:
+def shortest_turn(start: Float[Tensor, " 3"], end: Float[Tensor, " 3"]) -> Float[Tensor, "3 3"]:
     """Smallest rotation that takes one unit vector, or its opposite, to another."""
     start = start if float(start @ end) >= 0 else -start
     across = torch.linalg.cross(start, end)
@@ -152,7 +169,7 @@ def _shortest_turn(start: Float[Tensor, " 3"], end: Float[Tensor, " 3"]) -> Floa
     return rotation_from_vector((across / across.norm().clamp_min(1e-12) * angle)[None])[0]
 
 
-def _centre(turns: Float[Tensor, "m 3 3"], shifts: Float[Tensor, "m 3"]) -> Float[Tensor, " 3"]:
+def fixed_point(turns: Float[Tensor, "m 3 3"], shifts: Float[Tensor, "m 3"]) -> Float[Tensor, " 3"]:
     """The point nearest to the box centre that all turns ``W r + τ`` best leave in place: ``(1 − W) c = τ``."""
     return torch.linalg.pinv((torch.eye(3) - turns).flatten(0, 1), rtol=1e-3) @ shifts.flatten()
 
@@ -161,7 +178,7 @@ def _cyclic(spectrum: MapSpectrum, group: PointGroup, radius: int) -> list[_Fram
     """Coarse frames of a cyclic group: its axis decides."""
     turns, shifts, scores = _main_axes(spectrum, group, radius)
     main = turns.transpose(1, 2) @ group[_generators(group)[0]] @ turns
-    return [(turns[i], _centre(main[i : i + 1], shifts[i : i + 1]), float(scores[i])) for i in range(len(turns))]
+    return [(turns[i], fixed_point(main[i : i + 1], shifts[i : i + 1]), float(scores[i])) for i in range(len(turns))]
 
 
 def _with_second_generator(spectrum: MapSpectrum, group: PointGroup, radius: int) -> list[_Frame]:
@@ -184,6 +201,6 @@ def _with_second_generator(spectrum: MapSpectrum, group: PointGroup, radius: int
     found = []
     for i in kept:
         pair = torch.stack([frames[i].T @ group[main] @ frames[i], mates[i]])
-        centre = _centre(pair, torch.stack([shifts[i // n_angles], second_shifts[i]]))
+        centre = fixed_point(pair, torch.stack([shifts[i // n_angles], second_shifts[i]]))
         found.append((frames[i], centre, float(total[i])))
     return found

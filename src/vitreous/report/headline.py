@@ -40,6 +40,8 @@ def key_numbers(files: RunFiles) -> list[tuple[str, str, str]]:
     found: list[tuple[str, str, str]] = []
     if _is_number(summary.get("resolution_A")):
         found.append((f"{summary['resolution_A']:.2f}", "Å", "resolution"))
+    if isinstance(summary.get("symmetry"), str):
+        found.append((summary["symmetry"], "", "point group"))
     count = summary.get("particles", max(map(len, files.particles.values()), default=None))
     if _is_number(count):
         found.append((f"{int(count):,}".replace(",", "\u202f"), "", "particles"))

@@ -27,7 +27,9 @@ from vitreous.report.resolution_charts import cone_chart, fsc_chart
 from vitreous.runs.manifest import Manifest
 
 _THUMBNAILS = 24
-_IN_HEADLINE = frozenset({"verdict", "warnings", "resolution_A", "seconds", "peak_memory_MB", "particles"})
+_IN_HEADLINE = frozenset(
+    {*("verdict", "warnings", "resolution_A", "symmetry", "seconds", "peak_memory_MB", "particles")}
+)
 _MEANING = {
     "volume.mrc": "the map",
     "half1.mrc": "first half-map, neither masked nor sharpened",

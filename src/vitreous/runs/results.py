@@ -71,6 +71,7 @@ def summary_of(result: Result, particles: int, seconds: float, warnings: Sequenc
     plain = {
         "verdict": result.verdict,
         "resolution_A": result.resolution_A,
+        **({} if result.symmetry is None else {"symmetry": result.symmetry}),
         "particles": particles,
         "seconds": round(seconds, 2),
         "peak_memory_MB": round(peak_memory_MB()),

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from vitreous.errors import ConfigError
 from vitreous.geometry.symmetry import point_group
 
+AUTO = "auto"
+"""The name that stands for the point group that the map shows."""
+
 
 @dataclass(frozen=True)
 class SearchConfig:
@@ -14,7 +17,7 @@ class SearchConfig:
     diameter_A: float | None = None
     """Diameter of the particle in Å; estimated from the images by default."""
     symmetry: str = "C1"
-    """Point group imposed on the refined map, whose axes are found: C1, C4, D2, T, O, I …"""
+    """Point group imposed on the refined map, whose axes are found: C1, C4, D2, T, O, I …; auto finds the group too."""
     seed: int = 0
     """Seed of the start, the minibatches and the half-sets."""
     starts: int = 2
@@ -36,7 +39,7 @@ class SearchConfig:
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work, by the name of their flag."""
-        point_group(self.symmetry)
+        require_symmetry(self.symmetry)
         require_setting(0 <= self.seed < 2**63, "--seed", "0 to 2^63 - 1", self.seed)
         require_setting(1 <= self.starts <= 100, "--starts", "1 to 100", self.starts)
         require_setting(self.iterations >= 5, "--iterations", "at least 5", self.iterations)
@@ -53,6 +56,17 @@ class SearchConfig:
         require_setting(self.refine_iterations >= 1, "--refine-iterations", "at least 1", self.refine_iterations)
         if self.diameter_A is not None:
             require_setting(0 < self.diameter_A < math.inf, "--diameter", "a positive length in Å", self.diameter_A)
+
+
+def is_auto(symmetry: str) -> bool:
+    """Whether the point group is to be found."""
+    return symmetry.strip().lower() == AUTO
+
+
+def require_symmetry(symmetry: str) -> None:
+    """Raise ConfigError unless a name is that of a point group, or ``auto``."""
+    if not is_auto(symmetry):
+        point_group(symmetry)
 
 
 def require_setting(holds: object, flag: str, expected: str, found: object) -> None:

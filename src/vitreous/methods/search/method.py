@@ -9,8 +9,8 @@ from vitreous.compute.progress import Progress, SilentProgress
 from vitreous.data import Journal, Particles, Result, SilentJournal, Volume
 from vitreous.errors import InputError
 from vitreous.geometry.symmetry import point_group
-from vitreous.methods.search.axes import brought_onto_axes, symmetry_frame, symmetry_warning
-from vitreous.methods.search.config import SearchConfig
+from vitreous.methods.search.axes import brought_onto_axes, found_axes, imposed_axes
+from vitreous.methods.search.config import SearchConfig, is_auto
 from vitreous.methods.search.global_search import GridSearch
 from vitreous.methods.search.outcome import reconstructed, refined_in_stages
 from vitreous.methods.search.refinement import Refinement, RefinementSettings, RefinementState
@@ -79,6 +79,7 @@ class _SearchRun:
         self.config, self.particles, self.progress, self.journal = config, particles, progress, journal
         self.stages = Stages(journal)
         self.metrics: dict[str, float] = {}
+        self.symmetry = config.symmetry
         self.diameter_A, self.warnings = known_diameter_A(particles, config.diameter_A, progress)
         self.half_sets = split_half_sets(particles, config.seed)
         self.members = [torch.nonzero(self.half_sets == number)[:, 0] for number in (1, 2)]
@@ -91,7 +92,7 @@ class _SearchRun:
         found = self.stages.once("poses", lambda: self._global_poses(start))
         start, found = self._on_axes(start, found)
         state = self._refined(start, found)
-        final = ReconstructConfig(symmetry=self.config.symmetry, seed=self.config.seed)
+        final = ReconstructConfig(symmetry=self.symmetry, seed=self.config.seed)
         refined = (state, self.half_sets)
         made = reconstructed(self.store, refined, final, self.progress, mask, radius=self.config.search_radius)
         gains = made.scores["log_likelihood"]
@@ -149,20 +150,24 @@ class _SearchRun:
         self, start: dict[str, Tensor], found: dict[str, Tensor]
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Maps and poses in the frame of the point group; the start has a random one."""
-        name, radius = self.config.symmetry, SEARCH_RADIUS_SHARE * self.config.search_radius
-        if len(point_group(name)) == 1:
+        name, radius = self.config.symmetry, self.config.search_radius
+        first, second = start["map1"], start["map2"]
+        if is_auto(name):
+            maps = (first, second if bool(start["independent"]) else None)
+            axes = found_axes(self.stages, (self.progress, self.journal), lambda: maps, radius)
+        elif len(point_group(name)) > 1:
+            mean = (first + second) / 2
+            axes = imposed_axes(self.stages, self.progress, mean, name, SEARCH_RADIUS_SHARE * radius)
+        else:
             return start, found
-        frame = symmetry_frame(self.stages, (start["map1"] + start["map2"]) / 2, name, radius)
-        self.progress.message(f"The start agrees with its {name} mates to {frame.score:.2f}")
-        warning = symmetry_warning(frame.score, name)
-        self.warnings += [] if warning is None else [warning]
-        self.metrics["symmetry_agreement"] = frame.score
-        return brought_onto_axes(frame, start, found)
+        self.symmetry, self.warnings = axes.symmetry, [*self.warnings, *axes.warnings]
+        self.metrics.update(axes.metrics)
+        return (start, found) if axes.frame is None else brought_onto_axes(axes.frame, start, found)
 
     def _refined(self, start: dict[str, Tensor], found: dict[str, Tensor]) -> RefinementState:
         settings = RefinementSettings(
             self.diameter_A / self.particles.pixel_size_A,
-            self.config.symmetry,
+            self.symmetry,
             self.config.refine_iterations,
             FIRST_RADIUS_SHARE * self.config.search_radius,
             realign=bool(start["independent"]),

@@ -12,12 +12,12 @@ from vitreous.fourier.filters import apply_radial, low_pass
 from vitreous.fourier.resize import resize_map
 from vitreous.fourier.shells import radial_power
 from vitreous.fourier.transform import centred_resize
-from vitreous.geometry.symmetry import point_group
-from vitreous.methods.search.config import require_setting
+from vitreous.methods.search.axes import IndependentMaps, found_axes
+from vitreous.methods.search.config import is_auto, require_setting, require_symmetry
 from vitreous.methods.search.global_search import GridSearch
 from vitreous.methods.search.outcome import reconstructed, refined_in_stages
 from vitreous.methods.search.recheck import found_again
-from vitreous.methods.search.refinement import Refinement, RefinementSettings, RefinementState
+from vitreous.methods.search.refinement import Refinement, RefinementSettings, RefinementState, particle_mask
 from vitreous.methods.search.second_look import SecondLook, doubtful_rows
 from vitreous.methods.search.stages import Stages
 from vitreous.methods.search.verdict import Evidence, judge
@@ -25,6 +25,7 @@ from vitreous.reconstruct.abinitio_input import check_input, known_diameter_A
 from vitreous.reconstruct.backprojection import solve
 from vitreous.reconstruct.coefficients import CoefficientStore
 from vitreous.reconstruct.known_poses import ReconstructConfig, back_project_halves, split_half_sets
+from vitreous.reconstruct.symmetry_axes import BAND_RADIUS
 from vitreous.typing import Float, Map, Tensor
 
 GRID_RADIUS = (4.0, 9.0)
@@ -45,7 +46,8 @@ class RefineConfig:
     diameter_A: float | None = None
     """Diameter of the particle in Å; estimated from the images by default."""
     symmetry: str = "C1"
-    """Point group imposed on the map: C1, C4, D2, T, O, I …; map or poses must already have its axes."""
+    """Point group imposed on the map: C1, C4, D2, T, O, I …; map or poses must already have its axes. auto finds the
+    group and the axes in the map, or in that of the poses, and turns map or poses onto them."""
     seed: int = 0
     """Seed of the half-sets, where the particles have none."""
     start_A: float = 30.0
@@ -57,7 +59,7 @@ class RefineConfig:
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work, by the name of their flag."""
-        point_group(self.symmetry)
+        require_symmetry(self.symmetry)
         require_setting(0 <= self.seed < 2**63, "--seed", "0 to 2^63 - 1", self.seed)
         require_setting(0 < self.start_A < math.inf, "--start", "a positive resolution in Å", self.start_A)
         require_setting(0 <= self.shift_range_share <= 0.25, "--shift-range-share", "0 to 0.25", self.shift_range_share)
@@ -123,6 +125,8 @@ class _RefineRun:
         self.diameter_A, self.warnings = known_diameter_A(particles, config.diameter_A, progress)
         self.half_sets = split_half_sets(particles, config.seed)
         self.store = CoefficientStore(particles, particles.box / 2 - 1.0)
+        self.symmetry = config.symmetry
+        self.metrics: dict[str, float] = {}
 
     def _start_radius(self) -> float:
         radius = self.particles.box * self.particles.pixel_size_A / self.config.start_A
@@ -140,13 +144,14 @@ class _RefineRun:
     def result(self, mask: Volume | None, begin: Volume | Poses) -> Result:
         """Run all stages."""
         self.store.load(self.progress)
+        begin = self._on_axes(begin)
         settings = RefinementSettings(
-            self.diameter_A / self.particles.pixel_size_A, self.config.symmetry, self.config.rounds, self.start_radius
+            self.diameter_A / self.particles.pixel_size_A, self.symmetry, self.config.rounds, self.start_radius
         )
         refinement = Refinement(self.store, self.half_sets, settings)
         found = self.stages.once("poses", lambda: self._begin(begin))
         state = self._refined(refinement, found)
-        final = ReconstructConfig(symmetry=self.config.symmetry, seed=self.config.seed)
+        final = ReconstructConfig(symmetry=self.symmetry, seed=self.config.seed)
         refined = (state, self.half_sets)
         made = reconstructed(self.store, refined, final, self.progress, mask, radius=self.start_radius)
         again = self._found_again(state)
@@ -160,15 +165,40 @@ class _RefineRun:
             warnings=(*self.warnings, *made.warnings, *reasons),
             metrics={
                 **made.metrics,
+                **self.metrics,
                 "diameter_A": self.diameter_A,
                 "refined_radius": state.radius,
                 "found_again": again,
             },
         )
 
+    def _on_axes(self, begin: Volume | Poses) -> Volume | Poses:
+        """Turn the start onto the axes of the point group that it shows, where that is to be found."""
+        if not is_auto(self.symmetry):
+            return begin
+        radius = min(self.start_radius, BAND_RADIUS)
+        axes = found_axes(self.stages, (self.progress, self.journal), lambda: self._maps_of(begin), radius)
+        self.symmetry, self.warnings = axes.symmetry, [*self.warnings, *axes.warnings]
+        self.metrics.update(axes.metrics)
+        if axes.frame is None:
+            return begin
+        if isinstance(begin, Volume):
+            return replace(begin, values=axes.frame.turned_map(begin.values))
+        pixel_A = self.particles.pixel_size_A
+        rotations, shifts_px = axes.frame.turned_poses(begin.rotations.float(), begin.shifts_A.float() / pixel_A)
+        return Poses(rotations, shifts_px * pixel_A)
+
+    def _maps_of(self, begin: Volume | Poses) -> IndependentMaps:
+        """The start inside the particle's sphere: a map, or the maps of the halves that its poses make."""
+        mask = particle_mask(self.particles.box, self.diameter_A / self.particles.pixel_size_A)
+        if isinstance(begin, Volume):
+            return begin.values * mask, None
+        first, second = self._half_maps(begin, "C1")
+        return first * mask, second * mask
+
     def _found_again(self, state: RefinementState) -> float:
         search = (min(GRID_RADIUS[1], self.particles.box / 2 - 1), self.config.shift_range_share)
-        return found_again(self.store, state, self.half_sets, search, self.config.symmetry)
+        return found_again(self.store, state, self.half_sets, search, self.symmetry)
 
     def _begin(self, begin: Volume | Poses) -> dict[str, Tensor]:
         """Poses to refine, and the maps that they are refined against first."""
@@ -176,20 +206,23 @@ class _RefineRun:
 
     def _given(self, poses: Poses) -> dict[str, Tensor]:
         """Poses as they are, and the maps of the halves that they make."""
-        particles = self.particles
-        grids = back_project_halves(
-            particles, poses, self.half_sets, self.config.symmetry, self.progress, radius=self.start_radius
-        )
-        first, second = (self._cut_off(resize_map(solve(grid), particles.box)) for grid in grids)
-        ones = torch.ones(len(particles))
+        first, second = self._half_maps(poses, self.symmetry)
+        ones = torch.ones(len(self.particles))
         return {
             "rotations": poses.rotations.float(),
-            "shifts_px": (poses.shifts_A / particles.pixel_size_A).float(),
+            "shifts_px": (poses.shifts_A / self.particles.pixel_size_A).float(),
             "effective_poses": ones,
             "probability": ones,
             "first": first,
             "second": second,
         }
+
+    def _half_maps(self, poses: Poses, symmetry: str) -> tuple[Map, Map]:
+        """Maps of the halves, up to the resolution of the start."""
+        radius, box = self.start_radius, self.particles.box
+        grids = back_project_halves(self.particles, poses, self.half_sets, symmetry, self.progress, radius=radius)
+        first, second = (self._cut_off(resize_map(solve(grid), box)) for grid in grids)
+        return first, second
 
     def _searched(self, start: Volume) -> dict[str, Tensor]:
         """Best pose of every particle on a global grid."""

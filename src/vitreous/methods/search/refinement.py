@@ -140,7 +140,7 @@ class Refinement:
         self.store, self.settings = store, settings
         self.members = [torch.nonzero(half_sets == number)[:, 0] for number in (1, 2)]
         box = store.disc.box
-        self.mask = sphere_mask(box, min(MASK_SHARE * settings.diameter_px / 2 + 1, box / 2 - 3), 3.0)
+        self.mask = particle_mask(box, settings.diameter_px)
         self.largest_radius = float(store.disc.radius[-1])
 
     def run(
@@ -287,6 +287,11 @@ class Refinement:
         costs = torch.zeros(len(poses[0]))
         curve = torch.zeros(self.store.disc.box // 2 + 1)
         return RefinementState(*poses, costs, references, padded, self.settings.start_radius, curve)
+
+
+def particle_mask(box: int, diameter_px: float) -> Map:
+    """Soft sphere around a particle, a little larger than it."""
+    return sphere_mask(box, min(MASK_SHARE * diameter_px / 2 + 1, box / 2 - 3), 3.0)
 
 
 def _of_the_particle(curve: Float[Tensor, " s"], ratio: float) -> Float[Tensor, " s"]:
