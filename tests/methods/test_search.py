@@ -29,7 +29,7 @@ from vitreous.simulate.density import DensityGrid, atoms_to_density
 from vitreous.simulate.phantom import Phantom
 
 BOX, PIXEL_SIZE_A, N = 32, 6.4, 800
-QUICK = SearchConfig(refine_iterations=4, search_radius=11.0)
+QUICK = SearchConfig(refine_iterations=4, search_radius=11.0, patience=0)
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ class Classify:
         with open_folder(context, self.output, particles, (self.stack, *read_with(self.reading))) as folder:
             method = get("classify")(self.classification)
             result = method.run(particles, context.progress(), RunJournal.of(folder))
-            finish(context, folder, result, particles, "C1")
+            finish(context, folder, result, particles)
 
     def _estimate(self, particles: Particles) -> Estimate:
         """Every class costs what a search does."""
