@@ -9,7 +9,7 @@ from vitreous.compute.progress import Progress, SilentProgress
 from vitreous.data import Journal, Particles, Result, SilentJournal, Volume
 from vitreous.errors import InputError
 from vitreous.geometry.symmetry import point_group
-from vitreous.methods.search.axes import brought_onto_axes, found_axes, imposed_axes
+from vitreous.methods.search.axes import brought_onto_axes, found_axes, imposed_axes, settled
 from vitreous.methods.search.config import SearchConfig, is_auto
 from vitreous.methods.search.global_search import GridSearch
 from vitreous.methods.search.outcome import reconstructed, refined_in_stages
@@ -151,12 +151,13 @@ class _SearchRun:
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Maps and poses in the frame of the point group; the start has a random one."""
         name, radius = self.config.symmetry, self.config.search_radius
-        first, second = start["map1"], start["map2"]
         if is_auto(name):
-            maps = (first, second if bool(start["independent"]) else None)
+            refinement = self._refinement("C1", radius, start)
+            start, found = settled(self.stages, self.progress, refinement, start, found)
+            maps = (start["map1"], start["map2"])
             axes = found_axes(self.stages, (self.progress, self.journal), lambda: maps, radius)
         elif len(point_group(name)) > 1:
-            mean = (first + second) / 2
+            mean = (start["map1"] + start["map2"]) / 2
             axes = imposed_axes(self.stages, self.progress, mean, name, SEARCH_RADIUS_SHARE * radius)
         else:
             return start, found
@@ -164,15 +165,18 @@ class _SearchRun:
         self.metrics.update(axes.metrics)
         return (start, found) if axes.frame is None else brought_onto_axes(axes.frame, start, found)
 
-    def _refined(self, start: dict[str, Tensor], found: dict[str, Tensor]) -> RefinementState:
+    def _refinement(self, symmetry: str, radius: float, start: dict[str, Tensor]) -> Refinement:
         settings = RefinementSettings(
             self.diameter_A / self.particles.pixel_size_A,
-            self.symmetry,
+            symmetry,
             self.config.refine_iterations,
-            FIRST_RADIUS_SHARE * self.config.search_radius,
+            radius,
             realign=bool(start["independent"]),
         )
-        refinement = Refinement(self.store, self.half_sets, settings)
+        return Refinement(self.store, self.half_sets, settings)
+
+    def _refined(self, start: dict[str, Tensor], found: dict[str, Tensor]) -> RefinementState:
+        refinement = self._refinement(self.symmetry, FIRST_RADIUS_SHARE * self.config.search_radius, start)
         references = (start["map1"], start["map2"])
         fresh = refinement.start((found["rotations"], found["shifts_px"]), start["noise"].mean(0), references)
         doubtful, share = doubtful_rows(found["effective_poses"]), self.config.shift_range_share
