@@ -20,6 +20,7 @@ from vitreous.cli.running import (
     read_with,
     require_plain_cpu,
 )
+from vitreous.compute.processes import current_share
 from vitreous.data import Particles
 from vitreous.errors import ConfigError
 from vitreous.io import ReadOptions, open_particles_with
@@ -67,6 +68,8 @@ class AbInitio:
         if not prepare(self.output, self.common):
             context.say(f"{self.output} holds the finished run")
             return
+        if self.method == "fastar" and current_share().size > 1:
+            raise ConfigError("--method fastar runs in one process", remedy="Leave --processes out")
         particles = open_particles_with(self.stack, self.reading)
         mask = read_mask(self.mask, particles)
         announce(context, particles, estimate(particles))
@@ -99,6 +102,7 @@ class AbInitio:
 def estimate(particles: Particles) -> Estimate:
     """Estimate a search: the coefficients of all images up to a cache, and padded grids."""
     coefficients = 12 * len(particles) * 0.39 * particles.box**2  # a half disc, complex64 and float32
-    grids = 6 * 12 * (2 * particles.box) ** 3 / 2
+    grids = 8 * 12 * (2 * particles.box) ** 3 / 2
     pixels = len(particles) * particles.box**2
-    return Estimate(min(coefficients, _CACHE_BYTES) + grids + 8e8, _START_SECONDS + _SECONDS_PER_PIXEL * pixels)
+    cache = min(coefficients, _CACHE_BYTES / current_share().on_machine)
+    return Estimate(cache + grids + 8e8, _START_SECONDS + _SECONDS_PER_PIXEL * pixels)

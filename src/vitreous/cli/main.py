@@ -3,6 +3,7 @@
 import io
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from vitreous import __version__
 from vitreous.cli.failures import run_guarded
@@ -36,9 +37,21 @@ def dispatch(words: list[str]) -> None:
 
 
 def run_command(name: str, words: list[str]) -> None:
-    """Parse a command's options and run it."""
-    from vitreous.cli.config_file import read_defaults
+    """Parse a command's options and run it, in several processes where they or a launcher ask for it."""
+    from vitreous.cli import processes
     from vitreous.cli.context import RunContext
+
+    command = read_command(name, words)
+    asked = getattr(command.common, "processes", 1)
+    if processes.needed(name, asked):
+        processes.run_shared(name, words, asked)
+    else:
+        command.run(RunContext.start(name, words, command))
+
+
+def read_command(name: str, words: list[str]) -> Any:
+    """Parse a command's options, ready to run."""
+    from vitreous.cli.config_file import read_defaults
     from vitreous.cli.parsing import parse, with_units
 
     command_class = COMMANDS[name].load()
@@ -46,4 +59,4 @@ def run_command(name: str, words: list[str]) -> None:
     default = read_defaults(command_class, words, name)
     command = parse(command_class, words, name, default)
     keep_freed_memory()
-    command.run(RunContext.start(name, words, command))
+    return command

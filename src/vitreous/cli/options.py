@@ -45,7 +45,10 @@ class Common(Basic):
     """Number format of the computation."""
 
     threads: int | None = None
-    """CPU threads; all cores that the process may use when not given."""
+    """CPU threads, of all processes together; all cores that the process may use when not given."""
+
+    processes: int = 1
+    """Processes that share the work; torchrun and srun start them on several machines."""
 
     resume: bool = False
     """Go on with an earlier run in the output folder; a finished run is left as it is."""
@@ -54,5 +57,7 @@ class Common(Basic):
         """Refuse contradictions."""
         if self.threads is not None and self.threads < 1:
             raise ConfigError("--threads must be at least 1", found=self.threads, remedy="Give a positive number")
+        if self.processes < 1:
+            raise ConfigError("--processes must be at least 1", found=self.processes, remedy="Give a positive number")
         if self.resume and self.overwrite:
             raise ConfigError("--resume and --overwrite exclude each other", remedy="Give one of them")

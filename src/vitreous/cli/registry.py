@@ -19,11 +19,14 @@ class Entry:
         A frozen dataclass with a method ``run(context)``.
     help
         One line, without a full stop.
+    shares
+        Whether several processes can share its work.
     """
 
     module: str
     class_name: str
     help: str
+    shares: bool = False
 
     def load(self) -> type[Any]:
         """Import the command's class."""
@@ -32,10 +35,18 @@ class Entry:
 
 COMMANDS: dict[str, Entry] = {
     "simulate": Entry("vitreous.cli.simulate", "Simulate", "particles with truth, from a structure or a phantom"),
-    "abinitio": Entry("vitreous.cli.abinitio", "AbInitio", "find a map and all poses without a starting map"),
-    "refine": Entry("vitreous.cli.refine", "Refine", "better poses and a better map, from a map or from poses"),
-    "classify": Entry("vitreous.cli.classify", "Classify", "several maps from a mixture, without a starting map"),
-    "reconstruct": Entry("vitreous.cli.reconstruct", "Reconstruct", "a map and half-maps from known poses"),
+    "abinitio": Entry(
+        "vitreous.cli.abinitio", "AbInitio", "find a map and all poses without a starting map", shares=True
+    ),
+    "refine": Entry(
+        "vitreous.cli.refine", "Refine", "better poses and a better map, from a map or from poses", shares=True
+    ),
+    "classify": Entry(
+        "vitreous.cli.classify", "Classify", "several maps from a mixture, without a starting map", shares=True
+    ),
+    "reconstruct": Entry(
+        "vitreous.cli.reconstruct", "Reconstruct", "a map and half-maps from known poses", shares=True
+    ),
     "report": Entry("vitreous.cli.report", "Report", "write the report of a run again"),
     "evaluate poses": Entry("vitreous.cli.evaluate", "EvaluatePoses", "compare poses with the true ones"),
     "evaluate map": Entry("vitreous.cli.evaluate", "EvaluateMap", "compare a map with the true one"),

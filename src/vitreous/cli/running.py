@@ -14,6 +14,7 @@ from vitreous.cli.context import RunContext
 from vitreous.cli.options import Common
 from vitreous.compute.device import resolve_device
 from vitreous.compute.memory import MemoryBudget
+from vitreous.compute.processes import current_share
 from vitreous.compute.threads import set_threads
 from vitreous.data import Particles, Result, Volume
 from vitreous.errors import ConfigError, VitreousError
@@ -34,7 +35,7 @@ class Estimate:
     Attributes
     ----------
     memory_bytes
-        Largest amount of memory at one time.
+        Largest amount of memory at one time, of one process.
     core_seconds
         Time on one core.
     """
@@ -45,27 +46,33 @@ class Estimate:
 
 @dataclass(frozen=True)
 class RunJournal:
-    """The journal of a method that runs in a folder: metrics.jsonl and the checkpoint."""
+    """The journal of a method that runs in a folder: metrics.jsonl and the checkpoint.
+
+    Of several processes the first one writes; the others have no checkpoint of their own.
+    """
 
     folder: RunFolder
-    checkpoint: Checkpointer
+    checkpoint: Checkpointer | None
 
     @classmethod
     def of(cls, folder: RunFolder) -> "RunJournal":
         """Journal of a folder that holds its manifest."""
-        return cls(folder, folder.checkpointer(Manifest.read(folder.path)))
+        is_first = current_share().is_first
+        return cls(folder, folder.checkpointer(Manifest.read(folder.path)) if is_first else None)
 
     def log(self, metrics: Mapping[str, Any]) -> None:
         """Append one line to metrics.jsonl."""
-        self.folder.log(metrics)
+        if self.checkpoint is not None:
+            self.folder.log(metrics)
 
     def save(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
         """Replace the checkpoint."""
-        self.checkpoint.save(tensors, values)
+        if self.checkpoint is not None:
+            self.checkpoint.save(tensors, values)
 
     def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """Return the checkpoint of the run that goes on."""
-        return self.checkpoint.load()
+        """Return the checkpoint of the run that goes on, as the first process reads it."""
+        return current_share().from_first(None if self.checkpoint is None else self.checkpoint.load())
 
 
 def prepare(output: Path, common: Common) -> bool:
@@ -81,13 +88,17 @@ def prepare(output: Path, common: Common) -> bool:
     ConfigError
         Where the folder cannot be used, or ``--device``, ``--threads`` are wrong.
     """
-    if common.resume and is_run_folder(output):
-        if RunFolder.resume(output).is_finished:
-            return False
-    else:
-        refuse_unusable(output, overwrite=common.overwrite)
+    share = current_share()
+    is_wanted = share.from_first(not share.is_first or _is_wanted(output, common))
     resolve_device(common.device)
     set_threads(common.threads)
+    return is_wanted
+
+
+def _is_wanted(output: Path, common: Common) -> bool:
+    if common.resume and is_run_folder(output):
+        return not RunFolder.resume(output).is_finished
+    refuse_unusable(output, overwrite=common.overwrite)
     return True
 
 
@@ -113,15 +124,17 @@ def announce(context: RunContext, particles: Particles, estimate: Estimate) -> N
     ResourceError
         Where memory will not suffice.
     """
-    minutes = estimate.core_seconds / torch.get_num_threads() / 60
+    share = current_share()
+    minutes = estimate.core_seconds / torch.get_num_threads() / share.size / 60
+    memory_bytes = estimate.memory_bytes * share.on_machine
     context.say(
         f"{len(particles)} particles of {particles.box} px, {particles.pixel_size_A:.4g} Å per px; this takes about "
-        f"{estimate.memory_bytes / 1e9:.2g} GB of memory and {_in_words(minutes)}"
+        f"{memory_bytes / 1e9:.2g} GB of memory and {_in_words(minutes)}"
     )
     MemoryBudget.of_device("cpu").require(
-        round(estimate.memory_bytes),
+        round(memory_bytes),
         f"{len(particles)} particles of {particles.box} px",
-        "Use a smaller --box, fewer particles, or a larger machine",
+        "Use a smaller --box, fewer particles or processes, or a larger machine",
     )
 
 
@@ -141,7 +154,7 @@ def read_with(options: ReadOptions) -> list[Path]:
 
 
 def open_folder(context: RunContext, output: Path, particles: Particles, inputs: Sequence[Path | None]) -> RunFolder:
-    """Make the run folder with its manifest, or take up the one of ``--resume``.
+    """Make the run folder with its manifest, or take up the one of ``--resume``; the first process does.
 
     Parameters
     ----------
@@ -159,6 +172,8 @@ def open_folder(context: RunContext, output: Path, particles: Particles, inputs:
     ConfigError
         Where the folder cannot be used, or belongs to a run with other options or inputs.
     """
+    if not current_share().is_first:
+        return RunFolder(output)
     for note in particles.notes:
         context.warn(note)
     locations = image_locations(particles.source)
@@ -184,7 +199,9 @@ def open_folder(context: RunContext, output: Path, particles: Particles, inputs:
 
 
 def finish(context: RunContext, folder: RunFolder, result: Result, particles: Particles) -> None:
-    """Judge the views, write the result and its report, and say on stdout what came out."""
+    """Judge the views, write the result and its report, and say on stdout what came out; the first process does."""
+    if not current_share().is_first:
+        return
     result = _with_orientations(context, result, particles)
     for warning in result.warnings:
         context.warn(warning)

@@ -1,1 +1,1 @@
-"""Devices, threads, memory budgets and progress bars."""
+"""Devices, threads, processes, memory budgets and progress bars."""

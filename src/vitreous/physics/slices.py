@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vitreous.compute.processes import current_share
 from vitreous.constants import PADDING
 from vitreous.fourier.frequencies import Disc, disc
 from vitreous.physics import kernels
@@ -162,18 +163,26 @@ class SliceAccumulator:
     box, padding
         Geometry of the :class:`FourierVolume` whose adjoint this is.
     threads
-        Number of private grids on the CPU; each costs ``12·(p·n)³/2`` bytes.
+        Number of private grids on the CPU; each costs ``12·(p·n)³/2`` bytes, twice as much in float64.
     device
         Where the sums are kept.
+    dtype
+        Of the sums. In float64 their rounding to float32 does not depend on the order of the slices.
     """
 
     def __init__(
-        self, box: int, padding: int = PADDING, *, threads: int = 1, device: torch.device | str = "cpu"
+        self,
+        box: int,
+        padding: int = PADDING,
+        *,
+        threads: int = 1,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         self.box, self.padding = box, padding
         g = _padded_size(box, padding) + 1
         native = torch.device(device).type == "cpu"
-        self._sums = torch.zeros(threads if native else 1, g, g, g // 2 + 1, 3, device=device)
+        self._sums = torch.zeros(threads if native else 1, g, g, g // 2 + 1, 3, device=device, dtype=dtype)
         self._native = native
 
     def add(
@@ -194,9 +203,18 @@ class SliceAccumulator:
         """Multiply all sums: forgetting."""
         self._sums.mul_(factor)
 
+    def sum_over_processes(self) -> None:
+        """Add what all processes inserted; afterwards each holds the same sums."""
+        share = current_share()
+        if share.size > 1:
+            total = self._sums.sum(0)
+            share.sum_(total)
+            self._sums.zero_()
+            self._sums[0] = total
+
     def merged(self, other: "SliceAccumulator") -> "SliceAccumulator":
         """Sum of two accumulators of the same geometry."""
-        both = SliceAccumulator(self.box, self.padding, device=self._sums.device)
+        both = SliceAccumulator(self.box, self.padding, device=self._sums.device, dtype=self._sums.dtype)
         both._sums[0] = self._sums.sum(0) + other._sums.sum(0)
         return both
 

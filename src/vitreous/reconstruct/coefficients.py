@@ -12,6 +12,7 @@ from math import sqrt
 import torch
 from torch import Tensor
 
+from vitreous.compute.processes import current_share
 from vitreous.compute.progress import Progress
 from vitreous.data import Particles
 from vitreous.fourier.frequencies import Disc, disc
@@ -63,7 +64,7 @@ class CoefficientStore:
     radius
         Largest radius, in pixels of frequency.
     cache_bytes
-        Budget of the cache.
+        Budget of the caches of all processes on this machine, each of which holds all particles.
     """
 
     def __init__(self, particles: Particles, radius: float, cache_bytes: int = DEFAULT_CACHE_BYTES) -> None:
@@ -71,22 +72,26 @@ class CoefficientStore:
         self.disc: Disc = disc(particles.box, radius)
         self._cache: Coefficients | None = None
         self._rows: Int[Tensor, " n"] | None = None
-        self.fits_in_memory = 12 * len(self.disc.kx) * len(particles) <= cache_bytes
+        needed = 12 * len(self.disc.kx) * len(particles) * current_share().on_machine
+        self.fits_in_memory = needed <= cache_bytes
 
     def __len__(self) -> int:
         return len(self.particles)
 
     def load(self, progress: Progress) -> "CoefficientStore":
-        """Fill the cache, if the coefficients fit."""
+        """Fill the cache, if the coefficients fit; every process reads its share of the images."""
         if not self.fits_in_memory or self._cache is not None:
             return self
         shape = (len(self), len(self.disc.kx))
-        yc, c2 = torch.empty(shape, dtype=torch.complex64), torch.empty(shape)
-        with progress.stage("Reading particles", total=len(self)):
-            for indices in batches(len(self), self.particles.box):
+        share = current_share()
+        yc, c2 = torch.zeros(shape, dtype=torch.complex64), torch.zeros(shape)
+        mine = share.mine(list(batches(len(self), self.particles.box)))
+        with progress.stage("Reading particles", total=sum(map(len, mine))):
+            for indices in mine:
                 part = self._compute(indices)
                 yc[indices[0] : indices[-1] + 1], c2[indices[0] : indices[-1] + 1] = part.yc, part.c2
                 progress.advance(len(indices))
+        share.sum_(yc, c2)
         self._cache = Coefficients(yc, c2)
         return self
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from vitreous.compute.processes import current_share
 from vitreous.compute.progress import Progress
 from vitreous.data import Particles, Poses, ResolutionCurves, Result, Volume
 from vitreous.errors import ConfigError, InputError
@@ -75,9 +76,9 @@ def split_half_sets(particles: Particles, seed: int) -> Int[Tensor, " n"]:
     return halves
 
 
-def grid_copies(box: int, threads: int) -> int:
+def grid_copies(box: int, threads: int, dtype: torch.dtype = torch.float32) -> int:
     """Private grids that two accumulators may have: one per thread, as far as they take less than 2 GB."""
-    size = 12 * (2 * box + 1) ** 2 * (box + 1)
+    size = 3 * dtype.itemsize * (2 * box + 1) ** 2 * (box + 1)
     return max(1, min(threads, _GRID_BUDGET_BYTES // (2 * size)))
 
 
@@ -90,7 +91,7 @@ def back_project_halves(
     *,
     radius: float | None = None,
 ) -> tuple[SliceAccumulator, SliceAccumulator]:
-    """Insert every particle into the accumulator of its half-set; images are read once, in order.
+    """Insert every particle into the accumulator of its half-set; images are read once, in order, by one process.
 
     With a ``radius``, in Fourier pixels, only frequencies up to there are inserted, into grids that just hold them.
     """
@@ -100,8 +101,9 @@ def back_project_halves(
     copies = grid_copies(box, torch.get_num_threads())
     first, second = (SliceAccumulator(box, threads=copies) for _ in range(2))
     group = point_group(symmetry)
-    with progress.stage("Back-projecting", total=len(particles)):
-        for indices in batches(len(particles), particles.box):
+    dealt = current_share().mine(list(batches(len(particles), particles.box)))
+    with progress.stage("Back-projecting", total=sum(map(len, dealt))):
+        for indices in dealt:
             shifts_px = (poses.shifts_A[indices] / particles.pixel_size_A).float()
             values = centred_coefficients(particles.images(indices), shifts_px, coefficients)
             ctf = disc_ctf(particles.optics.select(indices), coefficients, particles.pixel_size_A)
@@ -112,6 +114,8 @@ def back_project_halves(
                 for rotations in symmetry_copies(poses.rotations[indices][mine], group):
                     accumulator.add(rotations, k, values[mine], weights[mine])
             progress.advance(len(indices))
+    for accumulator in (first, second):
+        accumulator.sum_over_processes()
     return first, second
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from vitreous.compute.processes import current_share
 from vitreous.fourier.frequencies import Disc
 from vitreous.physics.slices import SliceAccumulator
 from vitreous.reconstruct import posterior_kernels
@@ -35,12 +36,16 @@ class PosteriorSummary:
 
 
 class RotationSums:
-    """Posterior-weighted sums of ``Y·C`` (centred) and ``C²`` for every rotation of a grid."""
+    """Posterior-weighted sums of ``Y·C`` (centred) and ``C²`` for every rotation of a grid.
+
+    They are kept in float64: a search amplifies rounding errors, and so its result would depend on how many threads and
+    processes add images up.
+    """
 
     def __init__(self, n_rotations: int, count: int) -> None:
-        self._values = torch.zeros(n_rotations, 2 * count)
-        self._weights = torch.zeros(n_rotations, count)
-        self._mass = torch.zeros(n_rotations)
+        self._values = torch.zeros(n_rotations, 2 * count, dtype=torch.float64)
+        self._weights = torch.zeros(n_rotations, count, dtype=torch.float64)
+        self._mass = torch.zeros(n_rotations, dtype=torch.float64)
 
     def add(self, weights: Float[Tensor, "m t r"], copies: Float[Tensor, "mt k2"], c2: Float[Tensor, "m k"]) -> None:
         """Add images with given weights, by matrix products: the plain twin of :meth:`add_posterior`."""
@@ -67,18 +72,19 @@ class RotationSums:
 
     @staticmethod
     def merged(parts: "Sequence[RotationSums]") -> "RotationSums":
-        """Sum of several sums over the same grid."""
+        """Sum of several sums over the same grid, of all processes."""
         total = RotationSums(len(parts[0]._mass), parts[0]._weights.shape[1])
         for part in parts:
             total._values += part._values
             total._weights += part._weights
             total._mass += part._mass
+        current_share().sum_(total._values, total._weights, total._mass)
         return total
 
     @property
     def mass(self) -> Float[Tensor, " r"]:
         """Number of images at every rotation."""
-        return self._mass
+        return self._mass.float()
 
     def split(self, classes: int) -> "list[RotationSums]":
         """Sums of every class, where the grid holds the same rotations once per class."""
@@ -94,6 +100,6 @@ class RotationSums:
         """Insert the summed slices of all rotations that carry weight."""
         kept = torch.nonzero(self._mass > _NEGLIGIBLE)[:, 0]
         count = self._weights.shape[1]
-        values = torch.view_as_complex(self._values[kept].view(len(kept), count, 2))
+        values = torch.view_as_complex(self._values[kept].float().view(len(kept), count, 2))
         k = (disc.kx[:count].contiguous(), disc.ky[:count].contiguous())
-        accumulator.add(rotations[kept].contiguous(), k, values, self._weights[kept])
+        accumulator.add(rotations[kept].contiguous(), k, values, self._weights[kept].float())

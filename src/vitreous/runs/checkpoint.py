@@ -12,7 +12,9 @@ from vitreous.errors import ConfigError, InputError
 from vitreous.io.tensors import load_tensors, save_tensors
 from vitreous.runs.manifest import InputFile
 
-_PLACE_AND_SPEED = {"config.output", "config.common.device", "config.common.threads"}
+_PLACE_AND_SPEED = {
+    *("config.output", "config.common.device", "config.common.threads", "config.common.processes"),
+}
 """Options that may change between a run and its continuation."""
 
 
@@ -96,7 +98,7 @@ def refuse_other_run(saved: Mapping[str, Any], now: Mapping[str, Any], path: Pat
 def identity_of(config: Mapping[str, Any], inputs: Iterable[InputFile]) -> dict[str, Any]:
     """Flatten options and input digests to ``{"config.x.y": value, "input path": sha256}``.
 
-    The output folder, the device and the number of threads are left out.
+    The output folder, the device and the numbers of threads and processes are left out.
     """
     found = {key: value for key, value in _flatten(config, "config") if key not in _PLACE_AND_SPEED}
     return found | {f"input {file.path}": file.sha256 for file in inputs}
@@ -107,7 +109,7 @@ def changed_options(
 ) -> dict[str, tuple[Any, Any]]:
     """Return the options that both runs know and that differ, ``{"step.batch_views": (64, 128)}``.
 
-    The output folder, the device, the number of threads and those of ``free`` are left out.
+    The output folder, the device, the numbers of threads and processes and those of ``free`` are left out.
     """
     before, after = identity_of(earlier, ()), identity_of(now, ())
     left_out = {f"config.{name}" for name in free}

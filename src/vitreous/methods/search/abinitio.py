@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from vitreous.compute.parallel import map_on_threads
+from vitreous.compute.processes import current_share, pieces
 from vitreous.compute.progress import Progress
 from vitreous.data import Journal
 from vitreous.fourier.filters import low_pass, randomise_phases
@@ -177,14 +178,17 @@ class AbInitio:
         sample = torch.randperm(len(self.store), generator=self.generator)[:START_IMAGES].sort().values
         count = self.store.disc.count(self.config.start_radius)
         part = self.store.batch(sample, count)
-        accumulator = SliceAccumulator(self.box, threads=torch.get_num_threads())
+        accumulator = self._empty_sums()
         k = (self.store.disc.kx[:count].contiguous(), self.store.disc.ky[:count].contiguous())
         accumulator.add(random_rotations(len(part), self.generator), k, part.yc, part.c2)
         return accumulator
 
+    def _empty_sums(self) -> SliceAccumulator:
+        return SliceAccumulator(self.box, threads=torch.get_num_threads(), dtype=torch.float64)
+
     def _start_from(self, values: Map, radius: float) -> StochasticMaps:
         """Begin with a given map, low-passed at the first radius."""
-        accumulators = [SliceAccumulator(self.box, threads=torch.get_num_threads()) for _ in range(self.classes)]
+        accumulators = [self._empty_sums() for _ in range(self.classes)]
         begin = (low_pass(values, radius) * self.mask).clamp_min(0)
         return self._state([begin] * self.classes, accumulators)
 
@@ -224,28 +228,32 @@ class AbInitio:
         )
         inverse_noise = (1 / state.noise)[disc.shell[:count]]
         batch = self._minibatch(step)
-        chunks = torch.split(batch, references.images_per_chunk())
-        sharpness = self._sharpness(chunks[0], references, inverse_noise, step)
+        at_a_time = references.images_per_chunk()
+        sharpness = self._sharpness(batch[:at_a_time], references, inverse_noise, step)
+        share, effective = current_share(), torch.zeros(len(batch))
         sums = [RotationSums(len(references.rotations), count) for _ in range(torch.get_num_threads())]
 
-        def expect(worker: int, indices: Tensor) -> tuple[Tensor, Tensor]:
-            part = self.store.batch(indices, count)
+        def expect(worker: int, rows: Tensor) -> Tensor:
+            part = self.store.batch(batch[rows], count)
             weighted = part.weighted(inverse_noise)
             copies = centred_copies(weighted.yc, references.phases)
             found = sums[worker].add_posterior(copies, weighted.c2, references, sharpness)
-            return _explained_power(part, references, found.best), found.effective_poses
+            effective[rows] = found.effective_poses
+            return _explained_power(part, references, found.best).double()
 
-        explained, effective = zip(*map_on_threads(expect, chunks), strict=True)
+        done = map_on_threads(expect, share.mine(pieces(torch.arange(len(batch)), at_a_time)))
+        explained = sum(done, torch.zeros(2, count, dtype=torch.float64))
+        share.sum_(explained, effective)
         total = RotationSums.merged(sums)
         forget = max(0.0, 1 - len(batch) / (step.memory * self.classes))
         for accumulator, part in zip(state.accumulators, total.split(self.classes), strict=True):
             accumulator.scale(forget)
             part.insert_into(accumulator, rotations, disc)
-        share = total.mass.view(self.classes, -1).sum(1) / len(batch)
-        state.occupancy = OCCUPANCY_MEMORY * state.occupancy + (1 - OCCUPANCY_MEMORY) * share
-        self._update_noise(state, torch.stack(explained).sum(0), count)
+        filled = total.mass.view(self.classes, -1).sum(1) / len(batch)
+        state.occupancy = OCCUPANCY_MEMORY * state.occupancy + (1 - OCCUPANCY_MEMORY) * filled
+        self._update_noise(state, explained.float(), count)
         self._solve(state, step.radius)
-        return float(torch.cat(effective).median())
+        return float(effective.median())
 
     def _sharpness(
         self, indices: Int[Tensor, " m"], references: References, inverse_noise: Float[Tensor, " k"], step: Step

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from vitreous.compute.parallel import map_on_threads
-from vitreous.compute.progress import Progress
+from vitreous.compute.processes import current_share, pieces
+from vitreous.compute.progress import Progress, SilentProgress
 from vitreous.geometry.grids import so3_grid
 from vitreous.methods.search.schedule import GRID_INPLANE, GRID_NSIDE, shift_grid
 from vitreous.physics.slices import FourierVolume
@@ -74,16 +75,25 @@ class GridSearch:
 
     def run(self, progress: Progress) -> GlobalPoses:
         """Score all images and polish their best few poses by Gauss–Newton."""
-        found = []
-        with progress.stage("Searching all particles", total=len(self.store)):
-            for block in torch.split(torch.arange(len(self.store)), BLOCK):
-                found.append(self._search_block(self.store.batch(block, self.target.count)))
-                progress.advance(len(block))
-        return GlobalPoses(*(torch.cat(column) for column in zip(*found, strict=True)))
+        return self._search(torch.arange(len(self.store)), progress)
 
     def run_on(self, indices: Int[Tensor, " m"]) -> GlobalPoses:
         """Score and polish some images."""
-        return GlobalPoses(*self._search_block(self.store.batch(indices, self.target.count)))
+        return self._search(indices, SilentProgress())
+
+    def _search(self, indices: Int[Tensor, " m"], progress: Progress) -> GlobalPoses:
+        """Search blocks of images; every process takes its share of them and gets the poses of all."""
+        n, share = len(indices), current_share()
+        columns = (torch.zeros(n, 3, 3), torch.zeros(n, 2), *torch.zeros(3, n))
+        blocks = share.mine(pieces(torch.arange(n), BLOCK))
+        with progress.stage("Searching all particles", total=sum(map(len, blocks))):
+            for block in blocks:
+                found = self._search_block(self.store.batch(indices[block], self.target.count))
+                for column, values in zip(columns, found, strict=True):
+                    column[block] = values
+                progress.advance(len(block))
+        share.sum_(*columns)
+        return GlobalPoses(*columns)
 
     def _search_block(self, part: Coefficients) -> tuple[Tensor, ...]:
         references, target = self.references, self.target

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vitreous.compute.processes import current_share, pieces
 from vitreous.compute.progress import Progress
 from vitreous.constants import FSC_GOLD_STANDARD
 from vitreous.data import Volume
@@ -182,24 +183,8 @@ class Refinement:
 
         With weights, every particle counts by its own, and those of weight 0 are left as they are.
         """
-        rotations, shifts, costs = state.rotations.clone(), state.shifts_px.clone(), state.costs.clone()
-        disc = self.store.disc
-        count = disc.count(state.radius)
-        n_shells = len(state.noise)
-        residual = torch.zeros(2, n_shells, dtype=torch.float64)
-        accumulators = []
-        for members, reference in zip(self.members, state.references, strict=True):
-            target = Target(FourierVolume.from_map(reference), disc, (1 / state.noise)[disc.shell[:count]])
-            accumulator = SliceAccumulator(disc.box, threads=grid_copies(disc.box, torch.get_num_threads()))
-            counted = members if weights is None else members[weights[members] > 0]
-            for rows in torch.split(counted, CHUNK):
-                part = self.store.batch(rows)
-                found = refine_poses(target, part, rotations[rows], shifts[rows], steps=STEPS_PER_ROUND)
-                rotations[rows], shifts[rows], costs[rows] = found.rotations, found.shifts_px, found.costs
-                weight = torch.ones(len(rows), 1) if weights is None else weights[rows, None]
-                residual += self._residual(target, part, found, weight, n_shells)
-                self._insert(accumulator, part, found, weight)
-            accumulators.append(accumulator)
+        weights = torch.ones(len(self.store)) if weights is None else weights
+        (rotations, shifts, costs), residual, accumulators = self._refined(state, weights)
         raw = [solve(a) * self.mask for a in accumulators]
         move = self._drift(raw, state.radius) if self.settings.realign else None
         if move is not None:
@@ -221,6 +206,42 @@ class Refinement:
             noise=self._noise(state.noise, residual, int(state.radius)),
             curve=curve,
         )
+
+    def _refined(
+        self, state: RefinementState, weights: Float[Tensor, " n"]
+    ) -> tuple[tuple[Tensor, Tensor, Tensor], Float[Tensor, "2 s"], list[SliceAccumulator]]:
+        """Refined poses and their costs, what they leave unexplained, and the sums of both halves' slices.
+
+        Every process refines and inserts its share of the particles; afterwards all hold everything.
+        """
+        disc, share = self.store.disc, current_share()
+        count, n_shells = disc.count(state.radius), len(state.noise)
+        before = (state.rotations, state.shifts_px, state.costs)
+        poses = tuple(torch.zeros_like(column) for column in before)
+        residual = torch.zeros(2, n_shells, dtype=torch.float64)
+        accumulators = []
+        for members, reference in zip(self.members, state.references, strict=True):
+            target = Target(FourierVolume.from_map(reference), disc, (1 / state.noise)[disc.shell[:count]])
+            accumulator = self._empty_sums()
+            for rows in share.mine(pieces(members[weights[members] > 0], CHUNK)):
+                part, weight = self.store.batch(rows), weights[rows, None]
+                found = refine_poses(target, part, before[0][rows], before[1][rows], steps=STEPS_PER_ROUND)
+                poses[0][rows], poses[1][rows], poses[2][rows] = found.rotations, found.shifts_px, found.costs
+                residual += self._residual(target, part, found, weight, n_shells)
+                self._insert(accumulator, part, found, weight)
+            accumulators.append(accumulator)
+        share.sum_(*poses, residual)
+        for accumulator in accumulators:
+            accumulator.sum_over_processes()
+        left = torch.nonzero(weights <= 0)[:, 0]
+        for column, old in zip(poses, before, strict=True):
+            column[left] = old[left]
+        return (poses[0], poses[1], poses[2]), residual, accumulators
+
+    def _empty_sums(self) -> SliceAccumulator:
+        box = self.store.disc.box
+        copies = grid_copies(box, torch.get_num_threads(), torch.float64)
+        return SliceAccumulator(box, threads=copies, dtype=torch.float64)
 
     def _drift(self, raw: list[Map], radius: float) -> tuple[Float[Tensor, "3 3"], Float[Tensor, " 3"]] | None:
         """Move that brings the second half onto the first, or None where it is too small to matter at a radius."""
@@ -305,9 +326,10 @@ def log_likelihoods(
 ) -> Float[Tensor, " n"]:
     """Log-likelihood gain of every particle over an empty image, at its pose, inside a radius."""
     count = store.disc.count(radius)
-    out = torch.zeros(len(store))
+    out, share = torch.zeros(len(store)), current_share()
     for number, reference in zip((1, 2), state.references, strict=True):
         target = Target(FourierVolume.from_map(reference), store.disc, (1 / state.noise)[store.disc.shell[:count]])
-        for rows in torch.split(torch.nonzero(half_sets == number)[:, 0], CHUNK):
+        for rows in share.mine(pieces(torch.nonzero(half_sets == number)[:, 0], CHUNK)):
             out[rows] = -pose_costs(target, store.batch(rows), state.rotations[rows], state.shifts_px[rows])
+    share.sum_(out)
     return out

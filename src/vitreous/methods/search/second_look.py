@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from vitreous.compute.processes import current_share, pieces
 from vitreous.compute.progress import Progress
 from vitreous.methods.search.global_search import GridSearch
 from vitreous.methods.search.refinement import Refinement, RefinementState
@@ -46,7 +47,7 @@ class SecondLook:
     def __call__(self, state: RefinementState) -> RefinementState:
         """Replace poses by those of a fresh search that have a lower cost inside the radius of the rounds."""
         rotations, shifts = state.rotations.clone(), state.shifts_px.clone()
-        store = self.refinement.store
+        store, share = self.refinement.store, current_share()
         count = store.disc.count(state.radius)
         for members, reference in zip(self.refinement.members, state.references, strict=True):
             rows = members[torch.isin(members, self.doubtful)]
@@ -55,13 +56,16 @@ class SecondLook:
             part = store.subset(rows, state.radius, self.progress)
             fresh = GridSearch(part, reference, state.noise, self.radius, self.shift_share).run(self.progress)
             target = Target(FourierVolume.from_map(reference), store.disc, (1 / state.noise)[store.disc.shell[:count]])
-            for block in torch.split(torch.arange(len(rows)), BLOCK):
+            turned, moved = torch.zeros(len(rows), 3, 3), torch.zeros(len(rows), 2)
+            for block in share.mine(pieces(torch.arange(len(rows)), BLOCK)):
                 mine, images = rows[block], part.batch(block, count)
                 old = refine_poses(target, images, rotations[mine], shifts[mine], steps=STEPS)
                 new = refine_poses(target, images, fresh.rotations[block], fresh.shifts_px[block], steps=STEPS)
                 better = new.costs < old.costs
-                rotations[mine] = torch.where(better[:, None, None], new.rotations, old.rotations)
-                shifts[mine] = torch.where(better[:, None], new.shifts_px, old.shifts_px)
+                turned[block] = torch.where(better[:, None, None], new.rotations, old.rotations)
+                moved[block] = torch.where(better[:, None], new.shifts_px, old.shifts_px)
+            share.sum_(turned, moved)
+            rotations[rows], shifts[rows] = turned, moved
         return replace(state, rotations=rotations, shifts_px=shifts)
 
 

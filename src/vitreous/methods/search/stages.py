@@ -4,13 +4,15 @@ from collections.abc import Callable, Mapping
 
 from torch import Tensor
 
+from vitreous.compute.processes import current_share
 from vitreous.data import Journal
 
 
 class Stages:
     """Named sets of tensors, saved as they are finished and taken from the journal when they are there already.
 
-    Every stage is deterministic, so a resumed run ends as an unbroken one would.
+    Every stage is deterministic, so a resumed run ends as an unbroken one would. Of several processes, the first one's
+    tensors count.
     """
 
     def __init__(self, journal: Journal) -> None:
@@ -35,6 +37,6 @@ class Stages:
         found = self.get(name)
         if found is not None:
             return found
-        made = dict(compute())
+        made = current_share().from_first(dict(compute()))
         self.keep(name, made)
         return made

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from vitreous.compute.processes import current_share
 from vitreous.compute.progress import Progress
 from vitreous.constants import FSC_TO_TRUTH
 from vitreous.data import Journal, Volume
@@ -145,7 +146,8 @@ class StartFinder:
         """Both maps in the frame of the first; maps that show nothing at all do not agree."""
         if not (float(first.map.std()) > 0 and float(second.map.std()) > 0):
             return Start((first, second), 0.0, independent=True, searches=self.searches)
-        found = align_maps(Volume(second.map, 1.0), Volume(first.map, 1.0)).volume.values
+        aligned = align_maps(Volume(second.map, 1.0), Volume(first.map, 1.0)).volume.values
+        found = current_share().from_first(aligned)
         shell = crossing_shell(fsc(found, first.map), FSC_TO_TRUTH)
         radius = self.config.search_radius
         reached = radius if shell is None else min(radius, float(shell))
