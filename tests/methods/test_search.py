@@ -30,6 +30,7 @@ from vitreous.simulate.phantom import Phantom
 
 BOX, PIXEL_SIZE_A, N = 32, 6.4, 800
 QUICK = SearchConfig(refine_iterations=4, search_radius=11.0, patience=0)
+SHORT = replace(QUICK, iterations=20, refine_iterations=3)
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,7 @@ class Recorder(SilentJournal):
         self.stages.append(str(metrics["stage"]))
 
 
+@pytest.mark.slow
 def test_given_starts_shorten_the_march_as_far_as_they_agree() -> None:
     """Maps of the halves with poses 12° off, in a smaller box; the first is mirrored, the search does not mind."""
     particles, truth = phantom_stack().particles, phantom_stack().truth
@@ -98,12 +100,12 @@ def test_given_starts_shorten_the_march_as_far_as_they_agree() -> None:
     for shell in (8.0, 99.0):
         journal = Recorder()
         starts = GivenStarts((mirror_map(first), second), shell)
-        result = Search(QUICK).run(halved, journal=journal, starts=starts)
+        result = Search(SHORT).run(halved, journal=journal, starts=starts)
         count[shell] = journal.stages.count("start 1")
         errors = errors_of(result)
         assert errors.median_deg < 4
         assert errors.within_10_deg > 0.85
-    steps = [step.radius for step in schedule(QUICK)]
+    steps = [step.radius for step in schedule(SHORT)]
     assert count[8.0] == sum(radius >= 8 for radius in steps)
     assert count[99.0] == sum(radius >= 10 for radius in steps)  # four fifths of the way from 6 to 11
 
@@ -125,6 +127,7 @@ def test_result_is_complete_and_judged_solved() -> None:
     assert bool(((result.scores["max_probability"] > 0) & (result.scores["max_probability"] <= 1.0001)).all())
 
 
+@pytest.mark.slow
 def test_noise_is_judged_failed() -> None:
     images = torch.randn(250, BOX, BOX, generator=torch.Generator().manual_seed(3))
     made = Search(replace(QUICK, minibatch=40, refine_iterations=2)).run(particles_of(images, varied_optics(250)))

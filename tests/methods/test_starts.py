@@ -61,6 +61,7 @@ def test_halves_of_noise_share_nothing_and_are_searched_as_often_as_allowed() ->
     assert finder.searches == 4
 
 
+@pytest.mark.slow
 def test_one_start_for_both_where_halves_do_not_agree() -> None:
     """The second half holds noise: nothing can agree, and the verdict is not that of independent halves."""
     particles = phantom_stack().particles
@@ -136,6 +137,7 @@ def _mean_turn(estimates: torch.Tensor, truths: torch.Tensor) -> torch.Tensor:
     return u @ v
 
 
+@pytest.mark.slow
 def test_hands_of_the_halves_are_made_one() -> None:
     """Whatever hand a search ends with, both halves' maps agree without a mirror."""
     particles = phantom_stack().particles
