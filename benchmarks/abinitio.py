@@ -6,48 +6,23 @@
     python -m benchmarks.abinitio mine --stack FOLDER [--truth-map map.mrc]
     python -m benchmarks.abinitio mine --stack FOLDER --options "" "--method fastar" "--method fastar --network-only"
 
-FOLDER holds ``particles.star`` and ``truth.star``. A stack maker is called as ``MAKER MAP OUT --n N --snr SNR --shift
-PX --seed SEED`` and leaves such a folder; with it, another program's projector makes the images. A scorer is called as
-``SCORER TRUTH.star RESULT.star [--map RESULT.mrc --gt TRUTH.mrc]`` and prints one line of JSON. Writes
+FOLDER holds ``particles.star`` and ``truth.star``. With a stack maker (:func:`benchmarks.stacks.make_stack`) another
+program's projector makes the images; :mod:`benchmarks.scoring` describes a scorer. Writes
 ``results/abinitio-NAME.json`` and prints its table.
 """
 
 import argparse
 import json
-import sys
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from benchmarks.processes import VITREOUS, run_measured
 from benchmarks.rows import RESULTS, ResultFile
+from benchmarks.scoring import score
+from benchmarks.stacks import Stack, make_stack
 from benchmarks.tables import section
 from vitreous.io import open_particles
 from vitreous.simulate.recipes import find_recipe
-
-OURS = ("median_deg", "within_10_deg", "shift_mean_px")
-FROM_SCORER = {"deg_median": "scorer_median_deg", "within10": "scorer_within_10_deg", "fsc05_A": "scorer_fsc05_A"}
-"""What is kept of a scorer's JSON, and its name in the records."""
-
-
-@dataclass(frozen=True)
-class Stack:
-    """Particles whose truth is known.
-
-    Attributes
-    ----------
-    folder
-        Holds ``particles.star`` and ``truth.star``.
-    truth_map
-        The map that they show; None where only the poses are known.
-    origin
-        Who made the images.
-    """
-
-    folder: Path
-    truth_map: Path | None
-    origin: str
 
 
 def prepare_stack(given: argparse.Namespace, work: Path, seed: int) -> Stack:
@@ -55,7 +30,7 @@ def prepare_stack(given: argparse.Namespace, work: Path, seed: int) -> Stack:
     if given.stack is not None:
         return Stack(given.stack, given.truth_map, "given")
     if given.map is not None:
-        return make_stack(given, given.map, work, seed, {"n": given.n, "snr": given.snr, "shift": given.shift})
+        return make_seeded(given, given.map, work, seed, {"n": given.n, "snr": given.snr, "shift": given.shift})
     config = find_recipe(given.recipe).config
     # The projector of another program needs only the recipe's map, which comes with any number of particles.
     few = ("--n", "1") if given.stack_maker else ()
@@ -66,37 +41,13 @@ def prepare_stack(given: argparse.Namespace, work: Path, seed: int) -> Stack:
     truth = simulated / "state_01.mrc"
     if not given.stack_maker:
         return Stack(simulated, truth, "vitreous simulate")
-    return make_stack(given, truth, work, seed, {"n": config.n, "snr": config.snr, "shift": config.shift})
+    return make_seeded(given, truth, work, seed, {"n": config.n, "snr": config.snr, "shift": config.shift})
 
 
-def make_stack(given: argparse.Namespace, volume: Path, work: Path, seed: int, settings: dict[str, float]) -> Stack:
-    """Have the stack made from a map."""
+def make_seeded(given: argparse.Namespace, volume: Path, work: Path, seed: int, settings: dict[str, float]) -> Stack:
+    """Have the stack made from a map, with the seed of the run unless another one is given."""
     stack_seed = seed if given.stack_seed is None else given.stack_seed
-    out = work / f"stack-{stack_seed}"
-    words = [str(part) for name, value in settings.items() for part in (f"--{name}", value)]
-    run_measured([sys.executable, given.stack_maker, volume, out, *words, "--seed", str(stack_seed)])
-    return Stack(out, volume, given.stack_maker.name)
-
-
-def score(given: argparse.Namespace, stack: Stack, run: Path) -> dict[str, float]:
-    """Compare a run with the truth."""
-    truth = stack.folder / "truth.star"
-    poses = _evaluate("poses", run, truth)
-    figures = {name: float(poses[name]) for name in OURS}
-    if stack.truth_map is not None:
-        figures["resolution_05_A"] = float(_evaluate("map", run, stack.truth_map)["resolution_05_A"])
-    if given.scorer is None:
-        return figures
-    maps = ("--map", run / "volume.mrc", "--gt", stack.truth_map) if stack.truth_map else ()
-    done = run_measured([sys.executable, given.scorer, truth, run / "particles.star", *maps])
-    found = json.loads(done.output.strip().splitlines()[-1])
-    return figures | {ours: float(found[theirs]) for theirs, ours in FROM_SCORER.items() if theirs in found}
-
-
-def _evaluate(what: str, run: Path, truth: Path) -> dict[str, Any]:
-    file = run.parent / f"{run.name}-{what}.json"
-    run_measured([*VITREOUS, "evaluate", what, run, "--truth", truth, "--json", file])
-    return json.loads(file.read_text())
+    return make_stack(given.stack_maker, volume, work / f"stack-{stack_seed}", {**settings, "seed": stack_seed})
 
 
 def run_seeds(given: argparse.Namespace, work: Path, results: ResultFile) -> None:
@@ -114,7 +65,7 @@ def run_options(given: argparse.Namespace, work: Path, seed: int, stack: Stack, 
         words = ("abinitio", stack.folder / "particles.star", "-o", run, "--seed", str(seed), *options.split())
         done = run_measured([*VITREOUS, *words, "--threads", str(given.threads), "--overwrite", "--quiet"])
         verdict = json.loads((run / "summary.json").read_text())["verdict"]
-        figures = score(given, stack, run)
+        figures = score(stack, run / "particles.star", run / "volume.mrc", given.scorer)
         chosen = {"options": options} if options else {}
         results.add(f"abinitio-{given.name}", done, {**known, **chosen, "seed": seed, "verdict": verdict}, figures)
         print(f"seed {seed} {options}: {verdict}, {figures['median_deg']:.2f}°, {done.wall_seconds:.0f} s", flush=True)

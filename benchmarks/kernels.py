@@ -23,8 +23,7 @@ from vitreous.compute.threads import set_threads
 from vitreous.geometry.grids import so3_grid
 from vitreous.geometry.rotations import random_rotations
 from vitreous.methods.search.config import SearchConfig
-from vitreous.methods.search.global_search import GRID_INPLANE, GRID_NSIDE
-from vitreous.methods.search.schedule import shift_grid
+from vitreous.methods.search.schedule import GRID_INPLANE, GRID_NSIDE, shift_grid
 from vitreous.physics.slices import FourierVolume, SliceAccumulator
 from vitreous.reconstruct.coefficients import Coefficients
 from vitreous.reconstruct.expectation import References, centred_copies, cross_terms

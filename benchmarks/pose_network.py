@@ -9,7 +9,6 @@ on blobs that none of them saw. Writes ``results/pose-network-*.json`` and print
 """
 
 import argparse
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -168,4 +167,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

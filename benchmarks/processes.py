@@ -1,12 +1,14 @@
-"""Commands as subprocesses, with their time and their memory."""
+"""Commands as subprocesses, with their time and their memory, and a limit to the time where one is wanted."""
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -31,6 +33,8 @@ class Finished:
         Peak resident memory, pages of mapped files included (VmHWM), in 10⁶ bytes.
     output
         What the command wrote to stdout.
+    was_stopped
+        Whether the command was killed because its time was up.
     """
 
     wall_seconds: float
@@ -38,12 +42,17 @@ class Finished:
     anonymous_MB: float
     resident_MB: float
     output: str
+    was_stopped: bool = False
 
 
 def run_measured(
-    command: Sequence[str | Path], *, folder: Path | None = None, environment: Mapping[str, str] | None = None
+    command: Sequence[str | Path],
+    *,
+    folder: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    at_most_seconds: float = threading.TIMEOUT_MAX,
 ) -> Finished:
-    """Run a command to its end and measure it.
+    """Run a command to its end, or kill it after some time, and measure it.
 
     Raises
     ------
@@ -55,6 +64,9 @@ def run_measured(
         started = time.perf_counter()
         process = subprocess.Popen(words, cwd=folder, env={**os.environ, **(environment or {})}, stdout=out, stderr=err)
         watch = _MemoryWatch(process.pid)
+        alarm = threading.Timer(at_most_seconds, _kill, [process.pid])
+        alarm.daemon = True
+        alarm.start()
         try:
             # wait4 tells the times of this one child; Popen must be told that it has ended.
             _, status, used = os.wait4(process.pid, 0)
@@ -62,15 +74,23 @@ def run_measured(
             process.kill()
             raise
         finally:
+            alarm.cancel()
             watch.stop()
         wall_seconds = time.perf_counter() - started
         process.returncode = os.waitstatus_to_exitcode(status)
         texts = [_text(file) for file in (out, err)]
-    if process.returncode != 0:
+    was_stopped = process.returncode == -signal.SIGKILL and wall_seconds >= at_most_seconds
+    if process.returncode != 0 and not was_stopped:
         message = f"{' '.join(words)} ended with {process.returncode}:\n{''.join(texts)[-2000:]}"
         raise RuntimeError(message)
     cpu_seconds = used.ru_utime + used.ru_stime
-    return Finished(wall_seconds, cpu_seconds, watch.anonymous_MB, watch.resident_MB, texts[0])
+    return Finished(wall_seconds, cpu_seconds, watch.anonymous_MB, watch.resident_MB, texts[0], was_stopped)
+
+
+def _kill(pid: int) -> None:
+    """Kill without Popen, which would reap the child before its times are read."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
 
 
 class _MemoryWatch:

@@ -7,15 +7,15 @@ python -m benchmarks.tables --check    compare only; exit code 1 where the page 
 import argparse
 import statistics
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from benchmarks.engine_tables import ENGINE_TABLES
+from benchmarks.markdown import Records, figures, grouped, known_columns, settings, table
 from benchmarks.rows import RESULTS, ROOT, read_rows
 from vitreous.evaluate.records import BenchmarkRecord
 
 PAGE = ROOT / "docs" / "benchmarks.md"
-
-Records = Sequence[BenchmarkRecord]
 
 INTRODUCTION = """\
 # Benchmarks
@@ -31,8 +31,9 @@ own machine, `make bench`, or one of its steps:
     python -m benchmarks.abinitio phantom --recipe phantom-demo
     python -m benchmarks.tables
 
-RELION is compared with where it is installed. `vitreous benchmark` lists tables that come with the package, and
-`vitreous benchmark NAME -o DIR` runs one.
+`python -m benchmarks.engine --help`, and the same of `benchmarks.peers` and `benchmarks.estep`, say how the tables of
+the engine are made; those take hours. RELION is compared with where it is installed. `vitreous benchmark` lists tables
+that come with the package, and `vitreous benchmark NAME -o DIR` runs one.
 """
 
 
@@ -63,10 +64,9 @@ def kernels_table(records: Records) -> str:
     rows = []
     for record in records:
         unit = next(name for name in ("ns_per_sample", "gflop_per_s") if name in record.quality)
-        figures = [f"{record.quality[key]:.3g}" for key in (unit, f"best_{unit}")]
         name = "ns per sample" if unit == "ns_per_sample" else "GFLOP/s"
-        rows.append([record.name, *_settings(record, "box", "threads"), *figures, name])
-    return _table(header, rows)
+        rows.append([record.name, *settings(record, "box", "threads"), *figures(record, (unit, f"best_{unit}")), name])
+    return table(header, rows)
 
 
 def reconstruct_table(records: Records) -> str:
@@ -89,13 +89,13 @@ def _simulation(records: Records) -> str:
     rows = [
         [
             same[0].name,
-            *_settings(same[0], "n", "box", "threads"),
+            *settings(same[0], "n", "box", "threads"),
             str(len(same)),
             *(f"{_median(r.quality[key] for r in same):.0f}" for key in ("images_per_s", "images_per_s_after_start")),
         ]
-        for same in _grouped(records)
+        for same in grouped(records, "repetition")
     ]
-    return _table(header, rows)
+    return table(header, rows)
 
 
 def _reconstructions(records: Records) -> str:
@@ -104,7 +104,7 @@ def _reconstructions(records: Records) -> str:
     rows = [
         [
             same[0].name,
-            *_settings(same[0], "n", "box", "threads"),
+            *settings(same[0], "n", "box", "threads"),
             str(len(same)),
             f"{_median(r.wall_seconds for r in same):.1f}",
             f"{_median(r.quality['cpu_seconds'] for r in same):.1f}",
@@ -112,9 +112,9 @@ def _reconstructions(records: Records) -> str:
             f"{_median(r.quality['resolution_05_A'] for r in same):.2f}",
             ", ".join(f"{ratio:.2f}" for ratio in ratios(same, records)) or "–",
         ]
-        for same in _grouped(records)
+        for same in grouped(records, "repetition")
     ]
-    return _table(header, rows)
+    return table(header, rows)
 
 
 def ratios(mine: Records, records: Records) -> list[float]:
@@ -149,22 +149,22 @@ def abinitio_table(records: Records) -> str:
         "scorer_within_10_deg": "within 10°, independent",
         "scorer_fsc05_A": "Å at FSC 0.5, independent",
     }
-    known = [name for name in columns if any(name in record.quality for record in records)]
+    known = known_columns(columns, records)
     several = any("options" in record.settings for record in records)
     header = ["images by", "images", "box px", "threads", *(["options"] if several else []), "seed", "verdict"]
-    header += [columns[name] for name in known]
+    header += known.values()
     rows = [
         [
-            *_settings(record, "stack", "n", "box", "threads"),
+            *settings(record, "stack", "n", "box", "threads"),
             *([record.settings.get("options", "–")] if several else []),
-            *_settings(record, "seed", "verdict"),
-            *(f"{record.quality[name]:.3g}" if name in record.quality else "–" for name in known),
+            *settings(record, "seed", "verdict"),
+            *figures(record, known),
             f"{record.wall_seconds:.0f}",
             f"{record.peak_memory_MB:.0f}",
         ]
         for record in records
     ]
-    return _table([*header, "s", "anonymous MB"], rows)
+    return table([*header, "s", "anonymous MB"], rows)
 
 
 NETWORK_COLUMNS = {
@@ -180,18 +180,14 @@ NETWORK_COLUMNS = {
 
 def network_table(records: Records) -> str:
     """One row per run or condition: every setting, then the figures that there are."""
-    settings = list(dict.fromkeys(name for record in records for name in record.settings))
-    known = [name for name in NETWORK_COLUMNS if any(name in record.quality for record in records)]
-    header = [*(name.replace("_", " ") for name in settings), *(NETWORK_COLUMNS[name] for name in known), "processor s"]
+    names = list(dict.fromkeys(name for record in records for name in record.settings))
+    known = known_columns(NETWORK_COLUMNS, records)
+    header = [*(name.replace("_", " ") for name in names), *known.values(), "processor s"]
     rows = [
-        [
-            *_settings(record, *settings),
-            *(f"{record.quality[name]:.3g}" for name in known),
-            f"{record.quality['cpu_seconds']:.0f}",
-        ]
+        [*settings(record, *names), *figures(record, known), f"{record.quality['cpu_seconds']:.0f}"]
         for record in records
     ]
-    return _table(header, rows)
+    return table(header, rows)
 
 
 def _layout(stem: str) -> tuple[str, Callable[[Records], str]]:
@@ -203,26 +199,15 @@ def _layout(stem: str) -> tuple[str, Callable[[Records], str]]:
         return f"Ab initio: {stem.removeprefix('abinitio-')}", abinitio_table
     if stem.startswith("pose-network-"):
         return f"Pose network: {stem.removeprefix('pose-network-')}", network_table
-    message = f"no table is known for {stem}.json: name it kernels, reconstruct, abinitio-NAME or pose-network-NAME"
+    if stem in ENGINE_TABLES:
+        return ENGINE_TABLES[stem]
+    known = ["kernels", "reconstruct", "abinitio-NAME", "pose-network-NAME", *ENGINE_TABLES]
+    message = f"no table is known for {stem}.json: name it {', '.join(known)}"
     raise ValueError(message)
 
 
 def _order(stem: str) -> int:
-    return next((i for i, start in enumerate(("abinitio", "reconstruct")) if stem.startswith(start)), 2)
-
-
-def _grouped(records: Records) -> list[list[BenchmarkRecord]]:
-    """Records that differ in the repetition only, in the order of the first of each."""
-    groups: dict[tuple[object, ...], list[BenchmarkRecord]] = {}
-    for record in records:
-        fixed = sorted((name, value) for name, value in record.settings.items() if name != "repetition")
-        groups.setdefault((record.name, *fixed), []).append(record)
-    return list(groups.values())
-
-
-def _settings(record: BenchmarkRecord, *names: str) -> list[str]:
-    values = [record.settings[name] for name in names]
-    return [f"{value:,}" if isinstance(value, int) else str(value) for value in values]
+    return next((i for i, start in enumerate(("engine", "abinitio", "reconstruct")) if stem.startswith(start)), 3)
 
 
 def _median(values: Iterable[float]) -> float:
@@ -233,11 +218,6 @@ def _machine(record: BenchmarkRecord) -> str:
     m = record.machine
     gpu = f", {m['gpu']}" if m["gpu"] else ""
     return f"{m['processor']}, {m['cores']} cores{gpu}, {m['memory_GB']} GB; python {m['python']}, torch {m['torch']}"
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
-    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
 
 
 def main() -> int:

@@ -41,3 +41,11 @@ def test_times() -> None:
 def test_a_command_that_fails_says_why(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="ended with 3:\nno luck"):
         python("import sys; print('no luck', file=sys.stderr); sys.exit(3)", folder=tmp_path)
+
+
+def test_a_command_is_killed_when_its_time_is_up() -> None:
+    started = time.perf_counter()
+    done = run_measured([sys.executable, "-c", "import time; time.sleep(30)"], at_most_seconds=0.5)
+    assert time.perf_counter() - started < 10
+    assert done.was_stopped
+    assert not python("pass").was_stopped

@@ -9,13 +9,18 @@ from torch import Tensor
 from vitreous.compute.progress import Progress
 from vitreous.constants import FSC_TO_TRUTH
 from vitreous.data import Journal, Volume
+from vitreous.fourier.resize import resize_map
 from vitreous.fourier.shells import crossing_shell, fsc
 from vitreous.methods.search.abinitio import AbInitio
 from vitreous.methods.search.config import SearchConfig
+from vitreous.methods.search.global_search import GridSearch
 from vitreous.methods.search.starts import INDEPENDENT_SHARE
 from vitreous.reconstruct.align_maps import align_maps
 from vitreous.reconstruct.coefficients import CoefficientStore
 from vitreous.typing import Float, Map
+
+JUDGES = 150
+"""Images of each half whose likelihood ranks the two halves' classes."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,7 @@ class ClassStarts:
         Noise power per shell.
     agreement_shells
         Shell at which the two halves' maps of a class stop agreeing (FSC 0.5); below ``INDEPENDENT_SHARE`` of the
-        search radius the two halves begin with the same map.
+        search radius both halves begin with the map of the half whose classes explain the images better.
     revivals
         How often an empty class was begun again.
     """
@@ -69,16 +74,29 @@ def find_classes(
         found.append(run.run(*reports, number))
         noises.append(run.noise)
         revivals += run.revivals
-    second, shells = _matched(found[0], found[1], config.search_radius)
-    maps = torch.stack([torch.stack(found[0]), torch.stack(second)])
+    likelier = int(_evidence(stores, found[1], config) > _evidence(stores, found[0], config))
+    pairs, shells = _matched(found[0], found[1], config.search_radius)
+    enough = INDEPENDENT_SHARE * config.search_radius
+    kept = [pair if shell >= enough else (pair[likelier],) * 2 for pair, shell in zip(pairs, shells, strict=True)]
+    maps = torch.stack([torch.stack([pair[half] for pair in kept]) for half in (0, 1)])
     return ClassStarts(maps, torch.stack(noises).mean(0), shells, revivals)
 
 
-def _matched(first: list[Map], second: list[Map], radius: float) -> tuple[list[Map], Float[Tensor, " c"]]:
-    """Maps of the second half in the order and the frames of the first, and how far each pair agrees.
+def _evidence(stores: tuple[CoefficientStore, CoefficientStore], maps: list[Map], config: SearchConfig) -> float:
+    """Mean log-likelihood of some images of both halves, summed over classes and poses, with a noise spectrum of 1."""
+    total = 0.0
+    for store in stores:
+        sample = torch.arange(0, len(store), max(1, len(store) // JUDGES))[:JUDGES]
+        box, white = store.disc.box, torch.ones(int(store.disc.shell[-1]) + 1)
+        searches = (GridSearch(store, resize_map(m, box), white, 0.75 * config.search_radius, 0.0) for m in maps)
+        total += float(torch.stack([one.run_on(sample).log_evidence for one in searches]).logsumexp(0).mean())
+    return total
 
-    The assignment makes the sum of the shells largest. Where a pair hardly agrees, the second half takes the first's
-    map.
+
+def _matched(first: list[Map], second: list[Map], radius: float) -> tuple[list[tuple[Map, Map]], Float[Tensor, " c"]]:
+    """Pairs of maps of the two halves, the second in the frame of the first, and how far each pair agrees.
+
+    The assignment makes the sum of the shells largest.
     """
     from scipy.optimize import linear_sum_assignment
 
@@ -89,9 +107,7 @@ def _matched(first: list[Map], second: list[Map], radius: float) -> tuple[list[M
             moved[i, j], shells[i, j] = _aligned(estimate, target, radius)
     rows, columns = linear_sum_assignment(-shells)
     agreement = torch.tensor(shells[rows, columns], dtype=torch.float32)
-    pairs = zip(rows.tolist(), columns.tolist(), strict=True)
-    kept = [moved[i, j] if shells[i, j] >= INDEPENDENT_SHARE * radius else first[i] for i, j in pairs]
-    return kept, agreement
+    return [(first[i], moved[i, j]) for i, j in zip(rows.tolist(), columns.tolist(), strict=True)], agreement
 
 
 def _aligned(estimate: Map, target: Map, radius: float) -> tuple[Map, float]:

@@ -36,7 +36,7 @@ class ClassifyConfig:
     """Diameter of the largest particle in Å; estimated from the images by default."""
     seed: int = 0
     """Seed of the starts, the minibatches and the half-sets."""
-    iterations: int = 80
+    iterations: int = 60
     """Stochastic iterations from the random starts."""
     minibatch: int = 200
     """Images per class and stochastic iteration."""
@@ -65,6 +65,7 @@ class ClassifyConfig:
             start_radius=self.start_radius,
             search_radius=self.search_radius,
             shift_range_share=self.shift_range_share,
+            patience=0,
         )
 
 
