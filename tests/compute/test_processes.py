@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from dataclasses import astuple
 from pathlib import Path
 
 import pytest
@@ -28,15 +29,15 @@ def _two_sums(rank: int, folder: str) -> None:
     before = accumulator.totals()[0].clone()
     accumulator.sum_over_processes()
     said = share.from_first({"said by": rank, "tensor": torch.full((2,), float(rank))})
-    found = {"share": share, "real": real, "complex": complex_, "said": said}
+    found = {"share": astuple(share), "real": real, "complex": complex_, "said": said}
     torch.save(found | {"before": before, "after": accumulator.totals()[0]}, Path(folder) / f"{rank}.pt")
 
 
 def test_two_processes_hold_the_sum_of_both_and_the_word_of_the_first() -> None:
     with tempfile.TemporaryDirectory() as folder:
         start_processes(_two_sums, (folder,), 2, start_method="spawn")
-        found = [torch.load(Path(folder) / f"{rank}.pt", weights_only=False) for rank in (0, 1)]
-    assert [one["share"] for one in found] == [Share(0, 2, 2), Share(1, 2, 2)]
+        found = [torch.load(Path(folder) / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
+    assert [Share(*one["share"]) for one in found] == [Share(0, 2, 2), Share(1, 2, 2)]
     both = found[0]["before"] + found[1]["before"]
     for one in found:
         assert one["real"].tolist() == [3, 3, 3]

@@ -124,7 +124,7 @@ def test_an_empty_class_begins_again_from_the_fullest() -> None:
 def test_rounds_go_on_from_what_they_saved() -> None:
     store, halves = store_of(matched_optics()[0]), torch.arange(2 * EACH) % 2 + 1
     refinement = Refinement(store, halves, RefinementSettings(20.0, "C1", 2, 8.0))
-    rounds = ClassRounds(refinement, 2)
+    rounds = ClassRounds(refinement)
     found = {
         "rotations": torch.eye(3).expand(2 * EACH, 2, 3, 3).clone(),
         "shifts_px": torch.zeros(2 * EACH, 2, 2),

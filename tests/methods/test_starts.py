@@ -49,7 +49,7 @@ def test_a_halfs_map_depends_on_its_own_particles_alone() -> None:
     maps = []
     for second in (other, noise):
         finder = StartFinder(quick, DIAMETER_PX, (SilentProgress(), SilentJournal()))
-        maps.append([finder._search(store, None, None).map for store in (own, second)])
+        maps.append([finder._search(store).map for store in (own, second)])
     assert torch.equal(maps[0][0], maps[1][0])
     assert not torch.equal(maps[0][1], maps[1][1])
 

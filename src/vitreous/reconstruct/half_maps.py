@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from vitreous.constants import FSC_GOLD_STANDARD
+from vitreous.constants import FSC_GOLD_STANDARD, FSC_TO_TRUTH
 from vitreous.data import ResolutionCurves, Volume
 from vitreous.fourier.filters import randomise_phases
 from vitreous.fourier.shells import crossing_shell, fsc
@@ -14,6 +14,12 @@ RANDOMISE_BELOW_FSC = 0.8
 
 MASK_EFFECT_WARNING = 0.05
 """Phase-randomised FSC at the claimed resolution above which the mask is suspected."""
+
+
+def agreement_shell(first: Map, second: Map, radius: float) -> float:
+    """Shell at which two maps in one frame stop agreeing (FSC 0.5); the radius where they agree to there."""
+    shell = crossing_shell(fsc(first, second), FSC_TO_TRUTH)
+    return radius if shell is None else min(radius, float(shell))
 
 
 def half_map_curves(halves: tuple[Volume, Volume], mask: Map | None, seed: int = 0) -> ResolutionCurves:

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 import torch
 
 from vitreous.compute.progress import Progress
-from vitreous.constants import FSC_TO_TRUTH
 from vitreous.data import Particles, Poses, Volume
-from vitreous.fourier.shells import crossing_shell, fsc
 from vitreous.geometry.rotations import mirror_rotations
 from vitreous.reconstruct.align_maps import align_maps
 from vitreous.reconstruct.backprojection import solve
+from vitreous.reconstruct.half_maps import agreement_shell
 from vitreous.reconstruct.known_poses import back_project_halves
 from vitreous.reconstruct.masks import sphere_mask
 from vitreous.typing import Int
@@ -50,7 +49,6 @@ def join_halves(particles: Particles, poses: Poses, half_sets: Int[torch.Tensor,
     seen = sphere_mask(box, box / 2, _EDGE_VOXELS)
     first, second = (Volume(solve(grid) * particles.box * seen, voxel_A) for grid in grids)
     found = align_maps(second, first)
-    shell = crossing_shell(fsc(found.volume.values, first.values), FSC_TO_TRUTH)
     mine = half_sets == 2
     R = poses.rotations[mine]
     moved = (mirror_rotations(R) if found.mirrored else R) @ found.rotation.to(R).T
@@ -58,5 +56,5 @@ def join_halves(particles: Particles, poses: Poses, half_sets: Int[torch.Tensor,
     rotations[mine] = moved
     shifts_A = poses.shifts_A.clone()
     shifts_A[mine] += (moved @ found.translation_A.to(R))[:, :2]
-    reached = radius if shell is None else min(radius, float(shell))
+    reached = agreement_shell(found.volume.values, first.values, radius)
     return Joined(Poses(rotations, shifts_A), (first, found.volume), reached)

@@ -11,7 +11,7 @@ from vitreous.compute.progress import Progress
 from vitreous.constants import FSC_TO_TRUTH
 from vitreous.fourier.shells import crossing_shell
 from vitreous.methods.search.refinement import Refinement, RefinementState
-from vitreous.typing import Float, Map, Rotations, Shifts
+from vitreous.typing import Float
 
 NEGLIGIBLE = 1e-3
 """A particle is inserted into the classes that hold at least this share of it …"""
@@ -95,13 +95,11 @@ class ClassRounds:
     Parameters
     ----------
     refinement
-        Rounds of one class.
-    rounds
-        Largest number.
+        Rounds of one class; its settings say how many there are at most.
     """
 
-    def __init__(self, refinement: Refinement, rounds: int) -> None:
-        self.refinement, self.rounds = refinement, rounds
+    def __init__(self, refinement: Refinement) -> None:
+        self.refinement, self.rounds = refinement, refinement.settings.rounds
 
     def start(
         self, found: dict[str, Tensor], noise: Float[Tensor, " s"], maps: Float[Tensor, "2 c z y x"]
@@ -109,15 +107,10 @@ class ClassRounds:
         """State before the first round, from poses and evidence of a global search in every class."""
         posteriors = torch.softmax(found["log_evidence"].double(), 1).float()
         states = [
-            self._fresh((found["rotations"][:, c], found["shifts_px"][:, c]), noise, (maps[0, c], maps[1, c]))
+            self.refinement.start((found["rotations"][:, c], found["shifts_px"][:, c]), noise, (maps[0, c], maps[1, c]))
             for c in range(posteriors.shape[1])
         ]
         return ClassState(tuple(states), posteriors)
-
-    def _fresh(
-        self, poses: tuple[Rotations, Shifts], noise: Float[Tensor, " s"], references: tuple[Map, Map]
-    ) -> RefinementState:
-        return self.refinement.start(poses, noise, references)
 
     def run(self, state: ClassState, progress: Progress, after_round: Callable[[ClassState], None]) -> ClassState:
         """Go on until memberships settle or the rounds are used up."""

@@ -7,15 +7,10 @@ import torch
 from torch import Tensor
 
 from vitreous.compute.progress import Progress
-from vitreous.constants import FSC_TO_TRUTH
-from vitreous.data import Journal, Volume
-from vitreous.fourier.resize import resize_map
-from vitreous.fourier.shells import crossing_shell, fsc
+from vitreous.data import Journal
 from vitreous.methods.search.abinitio import AbInitio
 from vitreous.methods.search.config import SearchConfig
-from vitreous.methods.search.global_search import GridSearch
-from vitreous.methods.search.starts import INDEPENDENT_SHARE
-from vitreous.reconstruct.align_maps import align_maps
+from vitreous.methods.search.starts import INDEPENDENT_SHARE, in_frame_of, mean_evidence
 from vitreous.reconstruct.coefficients import CoefficientStore
 from vitreous.typing import Float, Map
 
@@ -83,14 +78,9 @@ def find_classes(
 
 
 def _evidence(stores: tuple[CoefficientStore, CoefficientStore], maps: list[Map], config: SearchConfig) -> float:
-    """Mean log-likelihood of some images of both halves, summed over classes and poses, with a noise spectrum of 1."""
-    total = 0.0
-    for store in stores:
-        sample = torch.arange(0, len(store), max(1, len(store) // JUDGES))[:JUDGES]
-        box, white = store.disc.box, torch.ones(int(store.disc.shell[-1]) + 1)
-        searches = (GridSearch(store, resize_map(m, box), white, 0.75 * config.search_radius, 0.0) for m in maps)
-        total += float(torch.stack([one.run_on(sample).log_evidence for one in searches]).logsumexp(0).mean())
-    return total
+    """Mean log-likelihood of some images of each half under a set of classes, added up."""
+    samples = [torch.arange(0, len(store), max(1, len(store) // JUDGES))[:JUDGES] for store in stores]
+    return sum(mean_evidence(*judges, maps, config.search_radius) for judges in zip(stores, samples, strict=True))
 
 
 def _matched(first: list[Map], second: list[Map], radius: float) -> tuple[list[tuple[Map, Map]], Float[Tensor, " c"]]:
@@ -104,15 +94,7 @@ def _matched(first: list[Map], second: list[Map], radius: float) -> tuple[list[t
     moved: dict[tuple[int, int], Map] = {}
     for i, target in enumerate(first):
         for j, estimate in enumerate(second):
-            moved[i, j], shells[i, j] = _aligned(estimate, target, radius)
+            moved[i, j], shells[i, j] = in_frame_of(estimate, target, radius)
     rows, columns = linear_sum_assignment(-shells)
     agreement = torch.tensor(shells[rows, columns], dtype=torch.float32)
     return [(first[i], moved[i, j]) for i, j in zip(rows.tolist(), columns.tolist(), strict=True)], agreement
-
-
-def _aligned(estimate: Map, target: Map, radius: float) -> tuple[Map, float]:
-    if not (float(estimate.std()) > 0 and float(target.std()) > 0):
-        return estimate, 0.0
-    found = align_maps(Volume(estimate, 1.0), Volume(target, 1.0)).volume.values
-    shell = crossing_shell(fsc(found, target), FSC_TO_TRUTH)
-    return found, radius if shell is None else min(radius, float(shell))

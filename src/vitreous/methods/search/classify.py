@@ -13,7 +13,7 @@ from vitreous.methods.search.class_rounds import ClassRounds, ClassState
 from vitreous.methods.search.class_starts import find_classes
 from vitreous.methods.search.class_verdict import ClassEvidence, judge_classes
 from vitreous.methods.search.config import SearchConfig, require_setting
-from vitreous.methods.search.global_search import GridSearch
+from vitreous.methods.search.global_search import search_halves
 from vitreous.methods.search.method import SEARCH_RADIUS_SHARE
 from vitreous.methods.search.refinement import Refinement, RefinementSettings
 from vitreous.methods.search.stages import Stages
@@ -144,24 +144,19 @@ class _ClassifyRun:
 
     def _searched(self, starts: dict[str, Tensor]) -> dict[str, Tensor]:
         """Pose of every particle in every class, and how well the class explains it."""
-        radius, share = SEARCH_RADIUS_SHARE * self.config.search_radius, self.config.shift_range_share
-        order = torch.cat(self.members).argsort()
-        columns: dict[str, list[Tensor]] = {"rotations": [], "shifts_px": [], "log_evidence": []}
+        reach = (SEARCH_RADIUS_SHARE * self.config.search_radius, self.config.shift_range_share)
+        found = []
         for c in range(self.config.classes):
-            halves = []
-            for half, rows in enumerate(self.members):
-                store = self.store.subset(rows, radius, self.progress)
-                search = GridSearch(store, starts["maps"][half, c], starts["noise"], radius, share)
-                halves.append(vars(search.run(self.progress)))
-            for name, column in columns.items():
-                column.append(torch.cat([half[name] for half in halves])[order])
-        return {name: torch.stack(column, 1) for name, column in columns.items()}
+            halves = [(starts["maps"][half, c], starts["noise"]) for half in (0, 1)]
+            found.append(search_halves(self.store, self.members, halves, reach, self.progress))
+        names = ("rotations", "shifts_px", "log_evidence")
+        return {name: torch.stack([one[name] for one in found], 1) for name in names}
 
     def _refined(self, starts: dict[str, Tensor], found: dict[str, Tensor]) -> ClassState:
         diameter_px = self.diameter_A / self.particles.pixel_size_A
         settings = RefinementSettings(diameter_px, "C1", self.config.rounds, self.config.search_radius, realign=True)
         refinement = Refinement(self.store, self.half_sets, settings)
-        rounds = ClassRounds(refinement, self.config.rounds)
+        rounds = ClassRounds(refinement)
         saved = self.stages.get("refinement")
         fresh = rounds.start(found, starts["noise"], starts["maps"])
 

@@ -1,5 +1,6 @@
 """Poses of all images on a global grid, as starting points of the refinement."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -105,6 +106,36 @@ class GridSearch:
         polished = refine_poses(target, repeated, *starts, steps=POLISH_STEPS)
         winner = polished.costs.view(-1, CANDIDATES).argmin(1) + CANDIDATES * torch.arange(len(part))
         return (polished.rotations[winner], polished.shifts_px[winner], *scores)
+
+
+def search_halves(
+    store: CoefficientStore,
+    members: Sequence[Int[Tensor, " h"]],
+    halves: Sequence[tuple[Map, Float[Tensor, " s"]]],
+    reach: tuple[float, float],
+    progress: Progress,
+) -> dict[str, Tensor]:
+    """Fields of :class:`GlobalPoses` for all particles, each searched against the map of its half.
+
+    Parameters
+    ----------
+    store
+        Coefficients of all particles.
+    members
+        Rows of each half; together all.
+    halves
+        Map, in the images' box, and noise power per shell of each half.
+    reach
+        Radius in pixels of frequency, and largest shift as a share of the box.
+    progress
+        Where to report.
+    """
+    parts = []
+    for rows, (values, noise) in zip(members, halves, strict=True):
+        search = GridSearch(store.subset(rows, reach[0], progress), values, noise, *reach)
+        parts.append(vars(search.run(progress)))
+    order = torch.cat(list(members)).argsort()
+    return {name: torch.cat([part[name] for part in parts])[order] for name in parts[0]}
 
 
 def _candidates(

@@ -11,7 +11,7 @@ from vitreous.errors import InputError
 from vitreous.geometry.symmetry import point_group
 from vitreous.methods.search.axes import brought_onto_axes, found_axes, imposed_axes, settled
 from vitreous.methods.search.config import SearchConfig, is_auto
-from vitreous.methods.search.global_search import GridSearch
+from vitreous.methods.search.global_search import search_halves
 from vitreous.methods.search.outcome import reconstructed, refined_in_stages
 from vitreous.methods.search.refinement import Refinement, RefinementSettings, RefinementState
 from vitreous.methods.search.second_look import SecondLook, doubtful_rows
@@ -137,14 +137,9 @@ class _SearchRun:
 
     def _global_poses(self, start: dict[str, Tensor]) -> dict[str, Tensor]:
         """Poses of all particles, each found against the map of its half."""
-        radius, share = SEARCH_RADIUS_SHARE * self.config.search_radius, self.config.shift_range_share
-        parts = []
-        for number, rows in enumerate(self.members, start=1):
-            store = self.store.subset(rows, radius, self.progress)
-            search = GridSearch(store, start[f"map{number}"], start["noise"][number - 1], radius, share)
-            parts.append(vars(search.run(self.progress)))
-        order = torch.cat(self.members).argsort()
-        return {name: torch.cat([part[name] for part in parts])[order] for name in parts[0]}
+        reach = (SEARCH_RADIUS_SHARE * self.config.search_radius, self.config.shift_range_share)
+        halves = [(start[f"map{number}"], start["noise"][number - 1]) for number in (1, 2)]
+        return search_halves(self.store, self.members, halves, reach, self.progress)
 
     def _on_axes(
         self, start: dict[str, Tensor], found: dict[str, Tensor]

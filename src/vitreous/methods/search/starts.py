@@ -1,5 +1,6 @@
 """Starting maps: one of each half-set, found independently, or else one of all particles."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -7,16 +8,15 @@ from torch import Tensor
 
 from vitreous.compute.processes import current_share
 from vitreous.compute.progress import Progress
-from vitreous.constants import FSC_TO_TRUTH
 from vitreous.data import Journal, Volume
 from vitreous.fourier.resize import resize_map
-from vitreous.fourier.shells import crossing_shell, fsc
 from vitreous.methods.search.abinitio import AbInitio
 from vitreous.methods.search.config import SearchConfig
 from vitreous.methods.search.global_search import GridSearch
 from vitreous.reconstruct.align_maps import align_maps
 from vitreous.reconstruct.coefficients import CoefficientStore
-from vitreous.typing import Float, Map
+from vitreous.reconstruct.half_maps import agreement_shell
+from vitreous.typing import Float, Int, Map
 
 JUDGES = 300
 """Images whose likelihood ranks the starts."""
@@ -114,7 +114,7 @@ class StartFinder:
         best: Start | None = None
         for _ in range(1 if given is not None else self.config.starts):
             for half, store in enumerate(stores):
-                found[half].append(self._search(store, None if given is None else given.maps[half], given))
+                found[half].append(self._search(store) if given is None else self._search(store, given, half))
             newest = len(found[0]) - 1
             pairs = [(i, j) for i in range(newest + 1) for j in range(newest + 1) if newest in (i, j)]
             for i, j in pairs:
@@ -127,38 +127,50 @@ class StartFinder:
 
     def from_all(self, store: CoefficientStore) -> Start:
         """Search all particles twice; both halves begin with the map that explains them better."""
-        runs = [self._search(store, None, None) for _ in range(2)]
+        runs = [self._search(store) for _ in range(2)]
         best, other = sorted(runs, key=lambda run: -self._evidence(store, run))
         shell = self._pair(best, other).agreement_shell
         return Start((best, best), shell, independent=False, searches=self.searches)
 
-    def _search(self, store: CoefficientStore, given: Volume | None, starts: GivenStarts | None) -> Candidate:
+    def _search(self, store: CoefficientStore, given: GivenStarts | None = None, half: int = 0) -> Candidate:
+        """Search from random orientations, or from the given map of a half (0 or 1)."""
         self.searches += 1
         seeds = torch.Generator().manual_seed(self.config.seed)
         seed = torch.randint(2**62, (self.searches,), generator=seeds).tolist()[-1]
         run = AbInitio(store, self.config, self.diameter_px, torch.Generator().manual_seed(seed))
-        begin = None if given is None else resize_map(given.values / store.disc.box, run.box)
-        shell = 0.0 if starts is None else starts.agreement_shell
+        begin = None if given is None else resize_map(given.maps[half].values / store.disc.box, run.box)
+        shell = 0.0 if given is None else given.agreement_shell
         (found,) = run.run(*self.reports, self.searches, begin, start_shell=shell)
         return Candidate(found, run.noise)
 
     def _pair(self, first: Candidate, second: Candidate) -> Start:
-        """Both maps in the frame of the first; maps that show nothing at all do not agree."""
-        if not (float(first.map.std()) > 0 and float(second.map.std()) > 0):
-            return Start((first, second), 0.0, independent=True, searches=self.searches)
-        aligned = align_maps(Volume(second.map, 1.0), Volume(first.map, 1.0)).volume.values
-        found = current_share().from_first(aligned)
-        shell = crossing_shell(fsc(found, first.map), FSC_TO_TRUTH)
-        radius = self.config.search_radius
-        reached = radius if shell is None else min(radius, float(shell))
+        """Both maps in the frame of the first."""
+        found, reached = in_frame_of(second.map, first.map, self.config.search_radius)
         return Start((first, Candidate(found, second.noise)), reached, independent=True, searches=self.searches)
 
     def _evidence(self, store: CoefficientStore, run: Candidate) -> float:
-        """Mean log-likelihood of some images, summed over all poses of the grid, with a noise spectrum of 1."""
         sample = torch.arange(0, len(store), max(1, len(store) // JUDGES))
-        white, radius = torch.ones_like(run.noise), 0.75 * self.config.search_radius
-        search = GridSearch(store, resize_map(run.map, store.disc.box), white, radius, 0.0)
-        return float(search.run_on(sample).log_evidence.mean())
+        return mean_evidence(store, sample, [run.map], self.config.search_radius)
+
+
+def in_frame_of(estimate: Map, target: Map, radius: float) -> tuple[Map, float]:
+    """A map aligned to another over rotation, shift and hand, and the shell at which they stop agreeing (FSC 0.5).
+
+    Maps that show nothing at all do not agree.
+    """
+    if not (float(estimate.std()) > 0 and float(target.std()) > 0):
+        return estimate, 0.0
+    found = current_share().from_first(align_maps(Volume(estimate, 1.0), Volume(target, 1.0)).volume.values)
+    return found, agreement_shell(found, target, radius)
+
+
+def mean_evidence(
+    store: CoefficientStore, sample: Int[Tensor, " m"], maps: Sequence[Map], search_radius: float
+) -> float:
+    """Mean log-likelihood of some images, summed over maps and poses of the grid, with a noise spectrum of 1."""
+    box, white = store.disc.box, torch.ones(int(store.disc.shell[-1]) + 1)
+    searches = (GridSearch(store, resize_map(m, box), white, 0.75 * search_radius, 0.0) for m in maps)
+    return float(torch.stack([one.run_on(sample).log_evidence for one in searches]).logsumexp(0).mean())
 
 
 def as_tensors(start: Start, box: int) -> dict[str, Tensor]:
