@@ -4,6 +4,8 @@ import os
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from jaxtyping import install_import_hook
 
@@ -12,7 +14,9 @@ install_import_hook("vitreous", "beartype.beartype")
 import pytest
 import torch
 
-torch.set_num_threads(1)
+from vitreous.compute.threads import set_threads
+
+set_threads(1)
 
 
 @pytest.fixture
