@@ -81,3 +81,13 @@ def test_costs_are_negative_log_likelihoods_without_their_constant() -> None:
     model = slices * disc_phases(t, target.disc)
     expected = (target.inverse_noise * (part.c2 * model.abs().square() - 2 * (part.yc.conj() * model).real)).sum(1)
     torch.testing.assert_close(pose_costs(target, part, R, t), expected, rtol=1e-4, atol=1e-3)
+
+
+def test_poses_of_the_same_image_share_its_coefficients() -> None:
+    target, part, R, t = make_target(4, 24, 8.0, 1.0)
+    images = torch.tensor([2, 0, 2, 3, 3])
+    start = disturbed(R[images], t[images], 0.03, 0.3)
+    repeated = refine_poses(target, Coefficients(part.yc[images], part.c2[images]), *start, steps=3)
+    shared = refine_poses(target, part, *start, steps=3, images=images)
+    for name in ("rotations", "shifts_px", "costs"):
+        assert torch.equal(getattr(shared, name), getattr(repeated, name))

@@ -17,7 +17,7 @@ from vitreous.physics.shifts import disc_phases
 from vitreous.physics.slices import FourierVolume
 from vitreous.reconstruct import kernels
 from vitreous.reconstruct.coefficients import Coefficients
-from vitreous.typing import Float, Rotations, Shifts
+from vitreous.typing import Float, Int, Rotations, Shifts
 
 
 @dataclass(frozen=True)
@@ -65,10 +65,20 @@ def pose_costs(
 
 
 def refine_poses(
-    target: Target, coefficients: Coefficients, rotations: Rotations, shifts_px: Shifts, *, steps: int = 3
+    target: Target,
+    coefficients: Coefficients,
+    rotations: Rotations,
+    shifts_px: Shifts,
+    *,
+    steps: int = 3,
+    images: Int[Tensor, " n"] | None = None,
 ) -> RefinedPoses:
-    """Take Levenberg–Marquardt steps; a step that raises the cost is undone and damped more."""
+    """Take Levenberg–Marquardt steps; a step that raises the cost is undone and damped more.
+
+    ``images`` says which row of the coefficients each pose belongs to; one pose for every row by default.
+    """
     n = target.count
+    owners = torch.arange(len(rotations)) if images is None else images
     turned, moved = rotations.float().clone().contiguous(), shifts_px.float().clone().contiguous()
     costs = torch.empty(len(turned), dtype=torch.float64)
     yc = torch.view_as_real(coefficients.yc[:, :n].resolve_conj().contiguous()).numpy()
@@ -77,7 +87,8 @@ def refine_poses(
     scale = (np.float32(target.volume.padding), np.float32(2 * math.pi / target.disc.box))
     grid = torch.view_as_real(target.volume.grid.contiguous()).numpy()
     noise = target.inverse_noise.contiguous().numpy()
-    kernels.refine_kernel(grid, turned.numpy(), moved.numpy(), *k, *scale, yc, c2, noise, steps, costs.numpy())
+    poses = (turned.numpy(), moved.numpy())
+    kernels.refine_kernel(grid, *poses, *k, *scale, yc, c2, noise, owners.numpy(), steps, costs.numpy())
     return RefinedPoses(turned, moved, costs.float())
 
 

@@ -144,8 +144,11 @@ def _damped_step(matrix, gradient, damping, out):
 
 @njit(parallel=True, **_OPTIONS)
 @no_type_check
-def refine_kernel(grid, rotations, shifts, kx, ky, padding, step, yc, c2, inverse_noise, steps, costs):
-    """Levenberg–Marquardt on ``rotations [n, 3, 3]`` and ``shifts [n, 2]`` in place; final costs into ``costs [n]``."""
+def refine_kernel(grid, rotations, shifts, kx, ky, padding, step, yc, c2, inverse_noise, images, steps, costs):
+    """Levenberg–Marquardt on ``rotations [n, 3, 3]`` and ``shifts [n, 2]`` in place; final costs into ``costs [n]``.
+
+    Pose i is one of image ``images[i]``, a row of ``yc`` and ``c2``.
+    """
     half = 0
     for j in range(len(kx)):
         half = max(half, int(abs(kx[j])), int(abs(ky[j])))
@@ -155,7 +158,7 @@ def refine_kernel(grid, rotations, shifts, kx, ky, padding, step, yc, c2, invers
         matrix, gradient, move = np.empty((5, 5)), np.empty(5), np.empty(5)
         trial = np.empty((3, 3), np.float32)
         trial_shift = np.empty(2, np.float32)
-        data = (yc[i], c2[i], inverse_noise)
+        data = (yc[images[i]], c2[images[i]], inverse_noise)
         damping = 1e-2
         _phase_tables(shifts[i], step, tables)
         best = _linearise(grid, rotations[i], (kx, ky), padding, step, data, tables, jacobian)

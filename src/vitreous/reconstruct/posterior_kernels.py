@@ -99,17 +99,21 @@ def accumulate_kernel(cross, norms, sharpness, copies, c2, sums, summary):
 
 @njit(**_OPTIONS)
 @no_type_check
-def candidates_kernel(cross, norms, rotation_index, shift_index, summary):
-    """Find the best few rotations of every image with their best shifts, ``[m, c]``, best first.
+def candidates_kernel(cross, norms, margin, found, summary):
+    """Find the best rotations of every image, each with its best shift, that score close to the best of all.
 
-    ``summary = (probability [m], effective [m], evidence [m])``: weight of the best pose, effective number of poses,
-    log evidence.
+    ``margin = (nats, share)``: a rotation is listed if it falls short of the peak by at most ``nats`` and that share
+    of the peak's own score, which is its gain over an empty map. ``found = (rotation [m, c], shift [m, c],
+    count [m])``, best first. ``summary = (probability [m], effective [m], evidence [m])``: weight of the best pose,
+    effective number of poses, log evidence.
     """
+    rotation_index, shift_index, counts = found
     probability, effective, evidence = summary
     images, shifts, rotations = cross.shape
     indices = np.empty(shifts * rotations, np.int32)
     weights = np.empty(shifts * rotations, np.float32)
     score = np.empty(rotations, np.float32)
+    near = np.empty(rotations, np.int64)
     for i in range(images):
         peak = _peak(cross[i], norms[i])
         _, total, squares, _ = _weights(cross[i], norms[i], peak, 1.0, indices, weights)
@@ -118,9 +122,39 @@ def candidates_kernel(cross, norms, rotation_index, shift_index, summary):
         for t in range(1, shifts):
             for r in range(rotations):
                 score[r] = max(score[r], cross[i, t, r])
+        floor = peak - np.float32(margin[0] + margin[1] * max(peak, np.float32(0.0)))
+        count = 0
         for r in range(rotations):
             score[r] = np.float32(2.0) * score[r] - norms[i, r]
-        for c in range(rotation_index.shape[1]):
-            r = int(np.argmax(score))
+            if score[r] >= floor:
+                near[count] = r
+                count += 1
+        listed = near[:count]
+        order = np.argsort(-score[listed])
+        counts[i] = min(count, rotation_index.shape[1])
+        for c in range(counts[i]):
+            r = listed[order[c]]
             rotation_index[i, c], shift_index[i, c] = r, np.argmax(cross[i, :, r])
-            score[r] = -np.inf
+
+
+@njit(**_OPTIONS)
+@no_type_check
+def distinct_kernel(rotations, first, least_trace, keep):
+    """Strike from ``keep [n]`` every rotation that lies near a better one of the same image that is kept.
+
+    ``rotations [n, 3, 3]`` are in the order of the images, best first; ``first [n]`` is where a rotation's image
+    begins. Two are near where the trace of their quotient is above ``least_trace``.
+    """
+    for c in range(len(rotations)):
+        if not keep[c]:
+            continue
+        for better in range(first[c], c):
+            if not keep[better]:
+                continue
+            trace = np.float32(0.0)
+            for a in range(3):
+                for b in range(3):
+                    trace += rotations[c, a, b] * rotations[better, a, b]
+            if trace > least_trace:
+                keep[c] = False
+                break

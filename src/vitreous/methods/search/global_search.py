@@ -1,5 +1,6 @@
 """Poses of all images on a global grid, as starting points of the refinement."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,11 +16,20 @@ from vitreous.physics.slices import FourierVolume
 from vitreous.reconstruct import posterior_kernels
 from vitreous.reconstruct.coefficients import Coefficients, CoefficientStore
 from vitreous.reconstruct.expectation import References, centred_copies, cross_terms
-from vitreous.reconstruct.gauss_newton import Target, refine_poses
+from vitreous.reconstruct.gauss_newton import RefinedPoses, Target, refine_poses
 from vitreous.typing import Float, Int, Map, Rotations, Shifts
 
-CANDIDATES = 3
-POLISH_STEPS = 4
+MOST_CANDIDATES = 60
+"""Rotations of the grid, per image, that are polished."""
+
+MARGIN = (7.0, 0.2)
+"""Candidates fall short of the best pose by 7 nats (0.1 % of its weight) and a fifth of its gain at most: the grid is
+coarse, and what lies between its poses may be better than what happens to lie on one."""
+
+RUNGS = ((2, 6.0), (2, 4.0), (4, 3.0))
+"""Steps of the polish on the radius of the grid, half-way, and on the fine one; and how far apart, in degrees, two
+candidates have to be after it to stay two. Most climb to a neighbour's pose on the first rung, which is the cheapest."""
+
 BLOCK = 512
 
 
@@ -64,7 +74,14 @@ class GridSearch:
     """
 
     def __init__(
-        self, store: CoefficientStore, values: Map, noise: Float[Tensor, " s"], radius: float, shift_share: float
+        self,
+        store: CoefficientStore,
+        values: Map,
+        noise: Float[Tensor, " s"],
+        radius: float,
+        shift_share: float,
+        *,
+        fine_radius: float | None = None,
     ) -> None:
         disc = store.disc
         count = disc.count(radius)
@@ -72,7 +89,9 @@ class GridSearch:
         shifts = shift_grid(disc.box, radius, shift_share, None)
         self.store = store
         self.references = References.of(volume, so3_grid(GRID_NSIDE, GRID_INPLANE), shifts, disc, count)
-        self.target = Target(volume, disc, (1 / noise)[disc.shell[:count]])
+        fine = radius if fine_radius is None else max(radius, fine_radius)
+        counts = (count, disc.count((radius * fine) ** 0.5), disc.count(fine))
+        self.targets = [Target(volume, disc, (1 / noise)[disc.shell[:n]]) for n in counts]
 
     def run(self, progress: Progress) -> GlobalPoses:
         """Score all images and polish their best few poses by Gauss–Newton."""
@@ -89,7 +108,7 @@ class GridSearch:
         blocks = share.mine(pieces(torch.arange(n), BLOCK))
         with progress.stage("Searching all particles", total=sum(map(len, blocks))):
             for block in blocks:
-                found = self._search_block(self.store.batch(indices[block], self.target.count))
+                found = self._search_block(self.store.batch(indices[block], self.targets[-1].count))
                 for column, values in zip(columns, found, strict=True):
                     column[block] = values
                 progress.advance(len(block))
@@ -97,15 +116,17 @@ class GridSearch:
         return GlobalPoses(*columns)
 
     def _search_block(self, part: Coefficients) -> tuple[Tensor, ...]:
-        references, target = self.references, self.target
+        references, coarse = self.references, self.targets[0]
         rows = torch.split(torch.arange(len(part)), references.images_per_chunk())
-        grid_search = map_on_threads(lambda _, r: _candidates(part, r, references, target), rows)
-        turn, shift, *scores = (torch.cat(column) for column in zip(*grid_search, strict=True))
-        repeated = Coefficients(part.yc.repeat_interleave(CANDIDATES, 0), part.c2.repeat_interleave(CANDIDATES, 0))
-        starts = (references.rotations[turn.reshape(-1)], references.shifts_px[shift.reshape(-1)])
-        polished = refine_poses(target, repeated, *starts, steps=POLISH_STEPS)
-        winner = polished.costs.view(-1, CANDIDATES).argmin(1) + CANDIDATES * torch.arange(len(part))
-        return (polished.rotations[winner], polished.shifts_px[winner], *scores)
+        grid_search = map_on_threads(lambda _, r: _candidates(part, r, references, coarse), rows)
+        images, turn, shift, *scores = (torch.cat(column) for column in zip(*grid_search, strict=True))
+        poses = (references.rotations[turn], references.shifts_px[shift])
+        for target, (steps, apart_deg) in zip(self.targets, RUNGS, strict=True):
+            polished = refine_poses(target, part, *poses, steps=steps, images=images)
+            kept = _still_likely(polished, images, apart_deg)
+            poses, images = (polished.rotations[kept], polished.shifts_px[kept]), images[kept]
+        best = torch.searchsorted(images, torch.arange(len(part)))
+        return (poses[0][best], poses[1][best], *scores)
 
 
 def search_halves(
@@ -141,18 +162,34 @@ def search_halves(
 def _candidates(
     part: Coefficients, rows: Int[Tensor, " m"], references: References, target: Target
 ) -> tuple[Tensor, ...]:
-    """Best rotations and shifts of some images on the grid, and how sure it is."""
+    """Images, rotations and shifts of the likely poses on the grid; then how sure it is of each image's."""
     chosen = slice(int(rows[0]), int(rows[-1]) + 1)
-    weighted = Coefficients(part.yc[chosen], part.c2[chosen]).weighted(target.inverse_noise)
+    n = target.count
+    weighted = Coefficients(part.yc[chosen, :n], part.c2[chosen, :n]).weighted(target.inverse_noise)
     cross = cross_terms(centred_copies(weighted.yc, references.phases), len(rows), references)
     norms = weighted.c2 @ references.power.T
-    turn, shift = torch.empty(2, len(rows), CANDIDATES, dtype=torch.int64)
+    turn, shift = torch.zeros(2, len(rows), MOST_CANDIDATES, dtype=torch.int64)
+    counts = torch.empty(len(rows), dtype=torch.int64)
     effective, probability, evidence = torch.empty(3, len(rows))
     posterior_kernels.candidates_kernel(
         cross.numpy(),
         norms.numpy(),
-        turn.numpy(),
-        shift.numpy(),
+        MARGIN,
+        (turn.numpy(), shift.numpy(), counts.numpy()),
         (probability.numpy(), effective.numpy(), evidence.numpy()),
     )
-    return turn, shift, effective, probability, evidence
+    listed = torch.arange(MOST_CANDIDATES) < counts[:, None]
+    return rows.repeat_interleave(counts), turn[listed], shift[listed], effective, probability, evidence
+
+
+def _still_likely(found: RefinedPoses, images: Int[Tensor, " c"], apart_deg: float) -> Int[Tensor, " k"]:
+    """Candidates within the margin of their image's best, one of those that climbed to the same pose; best first."""
+    by_cost = torch.argsort(found.costs, stable=True)
+    order = by_cost[torch.argsort(images[by_cost], stable=True)]
+    costs, owners = found.costs[order], images[order]
+    first = torch.searchsorted(owners, owners)
+    lowest = costs[first]
+    keep = costs <= lowest + MARGIN[0] + MARGIN[1] * (-lowest).clamp_min(0)
+    least_trace = 1 + 2 * math.cos(math.radians(apart_deg))
+    posterior_kernels.distinct_kernel(found.rotations[order].numpy(), first.numpy(), least_trace, keep.numpy())
+    return order[keep]

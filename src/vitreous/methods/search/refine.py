@@ -228,7 +228,8 @@ class _RefineRun:
         """Best pose of every particle on a global grid."""
         reference = self._scaled(self._cut_off(start.values))
         radius = min(self.start_radius, GRID_RADIUS[1])
-        search = GridSearch(self.store, reference, self._white(), radius, self.config.shift_range_share)
+        reach = (radius, self.config.shift_range_share)
+        search = GridSearch(self.store, reference, self._white(), *reach, fine_radius=self.start_radius)
         return {**vars(search.run(self.progress)), "first": reference, "second": reference}
 
     def _white(self) -> Float[Tensor, " s"]:

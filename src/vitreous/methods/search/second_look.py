@@ -54,7 +54,8 @@ class SecondLook:
             if len(rows) == 0:
                 continue
             part = store.subset(rows, state.radius, self.progress)
-            fresh = GridSearch(part, reference, state.noise, self.radius, self.shift_share).run(self.progress)
+            search = (state.noise, self.radius, self.shift_share)
+            fresh = GridSearch(part, reference, *search, fine_radius=state.radius).run(self.progress)
             target = Target(FourierVolume.from_map(reference), store.disc, (1 / state.noise)[store.disc.shell[:count]])
             turned, moved = torch.zeros(len(rows), 3, 3), torch.zeros(len(rows), 2)
             for block in share.mine(pieces(torch.arange(len(rows)), BLOCK)):
