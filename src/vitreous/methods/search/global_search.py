@@ -28,7 +28,7 @@ coarse, and what lies between its poses may be better than what happens to lie o
 
 RUNGS = ((2, 6.0), (2, 4.0), (4, 3.0))
 """Steps of the polish on the radius of the grid, half-way, and on the fine one; and how far apart, in degrees, two
-candidates have to be after it to stay two. Most climb to a neighbour's pose on the first rung, which is the cheapest."""
+candidates have to be after it to stay two. Most climb to a neighbour's pose on the first rung, the cheapest."""
 
 BLOCK = 512
 
