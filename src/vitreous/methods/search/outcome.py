@@ -58,5 +58,5 @@ def reconstructed(
     gains = log_likelihoods(store, state, half_sets, min(state.radius, radius))
     poses = Poses(state.rotations, state.shifts_px * store.particles.pixel_size_A)
     halved = replace(store.particles.with_poses(poses), half_sets=half_sets)
-    made = reconstruct_halves(halved, config, progress, mask)
+    made = reconstruct_halves(halved, config, progress, mask, balance=store.balance)
     return replace(made, poses=poses, scores={"log_likelihood": gains})
