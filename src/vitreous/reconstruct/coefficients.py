@@ -18,6 +18,7 @@ from vitreous.data import Particles
 from vitreous.fourier.frequencies import Disc, disc
 from vitreous.fourier.transform import rfft2_centred
 from vitreous.reconstruct.backprojection import batches, disc_ctf
+from vitreous.reconstruct.group_balance import GroupBalance
 from vitreous.typing import Complex, Float, Int
 
 DEFAULT_CACHE_BYTES = 4_000_000_000
@@ -36,6 +37,12 @@ class Coefficients:
     def weighted(self, inverse_noise: Float[Tensor, " k"]) -> "Coefficients":
         """Both divided by the noise power of each coefficient."""
         return Coefficients(self.yc * inverse_noise, self.c2 * inverse_noise)
+
+    def scaled(
+        self, gains: tuple[Float[Tensor, "g k"], Float[Tensor, "g k"]], groups: Int[Tensor, " n"]
+    ) -> "Coefficients":
+        """``Y·C`` and ``C²`` multiplied by the factors of each particle's group."""
+        return Coefficients(self.yc * gains[0][groups], self.c2 * gains[1][groups])
 
 
 @dataclass(frozen=True)
@@ -65,6 +72,11 @@ class CoefficientStore:
         Largest radius, in pixels of frequency.
     cache_bytes
         Budget of the caches of all processes on this machine, each of which holds all particles.
+
+    Attributes
+    ----------
+    balance
+        How optics groups differ, where that is taken into account (:meth:`balanced`).
     """
 
     def __init__(self, particles: Particles, radius: float, cache_bytes: int = DEFAULT_CACHE_BYTES) -> None:
@@ -72,6 +84,7 @@ class CoefficientStore:
         self.disc: Disc = disc(particles.box, radius)
         self._cache: Coefficients | None = None
         self._rows: Int[Tensor, " n"] | None = None
+        self.balance: GroupBalance | None = None
         needed = 12 * len(self.disc.kx) * len(particles) * current_share().on_machine
         self.fits_in_memory = needed <= cache_bytes
 
@@ -98,14 +111,30 @@ class CoefficientStore:
     def subset(self, rows: Int[Tensor, " n"], radius: float, progress: Progress) -> "CoefficientStore":
         """Store of some particles, with at least a radius: a view of this one's cache where there is one."""
         if self._cache is None:
-            return CoefficientStore(self.particles.select(rows), radius).load(progress)
+            return CoefficientStore(self.particles.select(rows), radius).load(progress).balanced(self.balance)
         view = copy(self)
         view.particles = self.particles.select(rows)
         view._rows = rows if self._rows is None else self._rows[rows]
         return view
 
+    def balanced(self, balance: GroupBalance | None) -> "CoefficientStore":
+        """The same particles, of which each optics group counts by its own noise and amplitude.
+
+        ``Y·C`` and ``C²`` become those of images whose noise is alike, with CTFs of which the amplitude is a part, so
+        that all that is made of them holds as it stands.
+        """
+        view = copy(self)
+        view.balance = balance
+        return view
+
     def batch(self, indices: Int[Tensor, " b"], count: int | None = None) -> Coefficients:
         """First ``count`` coefficients of some particles."""
+        part = self._as_read(indices, count)
+        if self.balance is None:
+            return part
+        return part.scaled(self.balance.gains(self.disc.shell[:count]), self.particles.optics.group[indices])
+
+    def _as_read(self, indices: Int[Tensor, " b"], count: int | None) -> Coefficients:
         if self._cache is None:
             computed = self._compute(indices)
             return Coefficients(computed.yc[:, :count], computed.c2[:, :count])

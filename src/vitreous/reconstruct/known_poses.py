@@ -22,6 +22,8 @@ from vitreous.reconstruct.backprojection import (
     symmetry_copies,
     working_box,
 )
+from vitreous.reconstruct.coefficients import Coefficients
+from vitreous.reconstruct.group_balance import GroupBalance
 from vitreous.reconstruct.half_maps import half_map_curves, mask_warning, resolution_of, signal_to_noise
 from vitreous.reconstruct.masks import auto_mask, sphere_mask
 from vitreous.reconstruct.postprocess import sharpen
@@ -90,10 +92,12 @@ def back_project_halves(
     progress: Progress,
     *,
     radius: float | None = None,
+    balance: GroupBalance | None = None,
 ) -> tuple[SliceAccumulator, SliceAccumulator]:
     """Insert every particle into the accumulator of its half-set; images are read once, in order, by one process.
 
     With a ``radius``, in Fourier pixels, only frequencies up to there are inserted, into grids that just hold them.
+    With a ``balance``, every optics group counts by its own noise and amplitude.
     """
     coefficients = disc(particles.box, particles.box / 2 if radius is None else radius)
     k = (coefficients.kx, coefficients.ky)
@@ -108,11 +112,13 @@ def back_project_halves(
             values = centred_coefficients(particles.images(indices), shifts_px, coefficients)
             ctf = disc_ctf(particles.optics.select(indices), coefficients, particles.pixel_size_A)
             values = values if particles.ctf_premultiplied else values * ctf
-            weights = ctf * ctf
+            part = Coefficients(values, ctf * ctf)
+            if balance is not None:
+                part = part.scaled(balance.gains(coefficients.shell), particles.optics.group[indices])
             for number, accumulator in ((1, first), (2, second)):
                 mine = half_sets[indices] == number
                 for rotations in symmetry_copies(poses.rotations[indices][mine], group):
-                    accumulator.add(rotations, k, values[mine], weights[mine])
+                    accumulator.add(rotations, k, part.yc[mine], part.c2[mine])
             progress.advance(len(indices))
     for accumulator in (first, second):
         accumulator.sum_over_processes()
@@ -142,9 +148,14 @@ def full_volume(
 
 
 def reconstruct_halves(
-    particles: Particles, config: ReconstructConfig, progress: Progress, mask: Volume | None = None
+    particles: Particles,
+    config: ReconstructConfig,
+    progress: Progress,
+    mask: Volume | None = None,
+    *,
+    balance: GroupBalance | None = None,
 ) -> Result:
-    """Reconstruct particles with known poses.
+    """Reconstruct particles with known poses; with a ``balance``, every optics group counts by its own noise.
 
     Returns
     -------
@@ -167,7 +178,9 @@ def reconstruct_halves(
         check_mask(mask, particles.box, particles.pixel_size_A)
     half_sets = split_half_sets(particles, config.seed)
     warnings = check_half_sets(half_sets)
-    accumulators = back_project_halves(particles, particles.poses, half_sets, config.symmetry, progress)
+    accumulators = back_project_halves(
+        particles, particles.poses, half_sets, config.symmetry, progress, balance=balance
+    )
     halves = half_volumes(accumulators, particles.pixel_size_A)
     made = assemble_result(accumulators, halves, config, mask, half_sets)
     return replace(made, warnings=(*warnings, *made.warnings))

@@ -19,6 +19,7 @@ from vitreous.methods.search.refinement import Refinement, RefinementSettings
 from vitreous.methods.search.stages import Stages
 from vitreous.reconstruct.abinitio_input import check_input, known_diameter_A
 from vitreous.reconstruct.coefficients import CoefficientStore
+from vitreous.reconstruct.group_spectra import balanced
 from vitreous.reconstruct.known_poses import ReconstructConfig, reconstruct_halves, split_half_sets
 
 SEARCHED_PARTICLES = 20_000
@@ -115,7 +116,7 @@ class _ClassifyRun:
 
     def result(self) -> Result:
         """Run all stages."""
-        self.store.load(self.progress)
+        self.store = balanced(self.store.load(self.progress), self.diameter_A / self.particles.pixel_size_A)
         starts = self.stages.once("starts", self._starts)
         found = self.stages.once("poses", lambda: self._searched(starts))
         state = self._refined(starts, found)
@@ -198,7 +199,8 @@ class _ClassifyRun:
         per_half = [int((self.half_sets[rows] == number).sum()) for number in (1, 2)]
         if min(per_half) < FEWEST / 2:
             return None
-        return reconstruct_halves(placed.select(rows), ReconstructConfig(seed=self.config.seed), self.progress)
+        config, balance = ReconstructConfig(seed=self.config.seed), self.store.balance
+        return reconstruct_halves(placed.select(rows), config, self.progress, balance=balance)
 
     def _metrics(self, made: list[Result | None], evidence: ClassEvidence, revivals: float) -> dict[str, float]:
         figures = {"diameter_A": self.diameter_A, "restarted_classes": revivals}

@@ -20,6 +20,7 @@ from vitreous.methods.search.starts import GivenStarts, StartFinder, as_tensors
 from vitreous.methods.search.verdict import Evidence, judge
 from vitreous.reconstruct.abinitio_input import check_input, known_diameter_A
 from vitreous.reconstruct.coefficients import CoefficientStore
+from vitreous.reconstruct.group_spectra import balanced
 from vitreous.reconstruct.known_poses import ReconstructConfig, split_half_sets
 
 SEARCH_RADIUS_SHARE = 0.75
@@ -87,7 +88,7 @@ class _SearchRun:
 
     def result(self, mask: Volume | None, starts: GivenStarts | None) -> Result:
         """Run all stages."""
-        self.store.load(self.progress)
+        self.store = balanced(self.store.load(self.progress), self.diameter_A / self.particles.pixel_size_A)
         start = self.stages.once("starts", lambda: self._start(starts))
         found = self.stages.once("poses", lambda: self._global_poses(start))
         start, found = self._on_axes(start, found)

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from vitreous.compute.progress import Progress
 from vitreous.data import Journal, Poses, Result, Volume
+from vitreous.methods.search.junk import junk_probabilities, junk_warnings
 from vitreous.methods.search.refinement import Refinement, RefinementState, log_likelihoods
 from vitreous.methods.search.second_look import AFTER_ROUNDS, SecondLook
 from vitreous.methods.search.stages import Stages
@@ -52,11 +53,20 @@ def reconstructed(
     Returns
     -------
     Result
-        Maps, curves, poses, and the score ``log_likelihood``: gain over an empty map.
+        Maps, curves, poses, the scores ``log_likelihood`` (gain over an empty map) and ``junk_probability``, the metric
+        ``junk_share``, and a warning where that is large.
     """
     state, half_sets = refined
     gains = log_likelihoods(store, state, half_sets, min(state.radius, radius))
     poses = Poses(state.rotations, state.shifts_px * store.particles.pixel_size_A)
     halved = replace(store.particles.with_poses(poses), half_sets=half_sets)
-    made = reconstruct_halves(halved, config, progress, mask)
-    return replace(made, poses=poses, scores={"log_likelihood": gains})
+    made = reconstruct_halves(halved, config, progress, mask, balance=store.balance)
+    junk = junk_probabilities(store, state, half_sets)
+    share = float(junk.mean())
+    return replace(
+        made,
+        poses=poses,
+        scores={"log_likelihood": gains, "junk_probability": junk},
+        warnings=(*made.warnings, *junk_warnings(share)),
+        metrics={**made.metrics, "junk_share": share},
+    )

@@ -24,6 +24,7 @@ from vitreous.methods.search.verdict import Evidence, judge
 from vitreous.reconstruct.abinitio_input import check_input, known_diameter_A
 from vitreous.reconstruct.backprojection import solve
 from vitreous.reconstruct.coefficients import CoefficientStore
+from vitreous.reconstruct.group_spectra import balanced
 from vitreous.reconstruct.known_poses import ReconstructConfig, back_project_halves, split_half_sets
 from vitreous.reconstruct.symmetry_axes import BAND_RADIUS
 from vitreous.typing import Float, Map, Tensor
@@ -143,7 +144,7 @@ class _RefineRun:
 
     def result(self, mask: Volume | None, begin: Volume | Poses) -> Result:
         """Run all stages."""
-        self.store.load(self.progress)
+        self.store = balanced(self.store.load(self.progress), self.diameter_A / self.particles.pixel_size_A)
         begin = self._on_axes(begin)
         settings = RefinementSettings(
             self.diameter_A / self.particles.pixel_size_A, self.symmetry, self.config.rounds, self.start_radius
@@ -220,7 +221,8 @@ class _RefineRun:
     def _half_maps(self, poses: Poses, symmetry: str) -> tuple[Map, Map]:
         """Maps of the halves, up to the resolution of the start."""
         radius, box = self.start_radius, self.particles.box
-        grids = back_project_halves(self.particles, poses, self.half_sets, symmetry, self.progress, radius=radius)
+        arguments = (self.particles, poses, self.half_sets, symmetry, self.progress)
+        grids = back_project_halves(*arguments, radius=radius, balance=self.store.balance)
         first, second = (self._cut_off(resize_map(solve(grid), box)) for grid in grids)
         return first, second
 

@@ -1,0 +1,146 @@
+"""Which particles do not look like projections of the map.
+
+``G = Σ (2·Re⟨Y·C, P⟩ − C²·|P|²)/σ²`` is the log-likelihood gain of a particle at its pose. A projection of the map has
+the mean gain ``E = Σ C²·|P|²/σ²`` with a variance of 2E, because the noise has σ²/2 in the direction of P. So the
+deviate ``(G − E)/√(2E)`` is standard normal for true particles, and lower for all others. Two normal components are
+fitted to it.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vitreous.compute.processes import current_share, pieces
+from vitreous.methods.search.refinement import CHUNK, RefinementState
+from vitreous.physics.shifts import disc_phases
+from vitreous.physics.slices import FourierVolume
+from vitreous.reconstruct.coefficients import CoefficientStore
+from vitreous.typing import Float, Int
+
+WORTH_A_WARNING = 0.05
+FITTED = 20_000
+"""The components are fitted to so many particles, evenly over the file."""
+
+STEPS, SETTLED = 1000, 1e-7
+LEAST_GAP = 1.5
+"""Widths of the true component by which the other must lie lower: contrast differs between particles, too."""
+
+LEAST_SIGMA, LARGEST_SIGMA = 0.7, 2.0
+"""Of true particles σ is 1; what the map lacks, and contrast, change that. Wider components explain anything."""
+
+
+@dataclass(frozen=True)
+class Component:
+    """A normal distribution."""
+
+    mean: float
+    sigma: float
+
+    def log_density(self, x: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """Logarithm of the density."""
+        return -0.5 * ((x - self.mean) / self.sigma) ** 2 - math.log(self.sigma * math.sqrt(2 * math.pi))
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Junk and true particles along the deviate of the gain.
+
+    Attributes
+    ----------
+    share
+        Share of the junk; 0 where the deviates show no second component.
+    junk, true
+        The components.
+    """
+
+    share: float
+    junk: Component
+    true: Component
+
+    def probability(self, deviates: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """Probability of being junk, which falls from the junk's mean to that of true particles."""
+        if self.share == 0:
+            return torch.zeros(len(deviates))
+        x = deviates.double().clamp(self.junk.mean, self.true.mean)
+        odds = self.junk.log_density(x) - self.true.log_density(x) + math.log(self.share / (1 - self.share))
+        return torch.sigmoid(odds).float()
+
+
+def junk_probabilities(
+    store: CoefficientStore, state: RefinementState, half_sets: Int[Tensor, " n"]
+) -> Float[Tensor, " n"]:
+    """Probability of every particle that it is no projection of the map, from a mixture fitted to all of them."""
+    deviates = gain_deviates(store, state, half_sets)
+    return fitted_mixture(deviates).probability(deviates)
+
+
+def gain_deviates(store: CoefficientStore, state: RefinementState, half_sets: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
+    """``(G − E)/√(2E)`` of every particle at its pose, against the map of its half inside the last radius refined."""
+    disc, share = store.disc, current_share()
+    count = disc.count(max(state.last_radius, 1.0))
+    k = (disc.kx[:count].contiguous(), disc.ky[:count].contiguous())
+    inverse_noise = (1 / state.noise)[disc.shell[:count]]
+    out = torch.zeros(len(store))
+    for number, reference in zip((1, 2), state.references, strict=True):
+        volume = FourierVolume.from_map(reference)
+        for rows in share.mine(pieces(torch.nonzero(half_sets == number)[:, 0], CHUNK)):
+            part = store.batch(rows, count)
+            slices = volume.sample(state.rotations[rows], *k)
+            data = part.yc * disc_phases(-state.shifts_px[rows], disc, count)
+            cross = ((data.conj() * slices).real * inverse_noise).sum(1)
+            expected = (part.c2 * slices.abs().square() * inverse_noise).sum(1)
+            out[rows] = (cross - expected) * (2 / expected.clamp_min(1e-6)).sqrt()
+    share.sum_(out)
+    return out
+
+
+def fitted_mixture(deviates: Float[Tensor, " n"]) -> Mixture:
+    """Two normal components by expectation–maximisation, or one where two are not worth their three parameters (BIC).
+
+    A second component also has to lie 1.5 widths below the first.
+    """
+    x = deviates[:: max(1, len(deviates) // FITTED)].double()
+    low, middle, high = torch.quantile(x, torch.tensor([0.05, 0.5, 0.75], dtype=torch.float64)).tolist()
+    fit = Mixture(0.2, Component(low, 1.0), Component(high, 1.0))
+    before = -math.inf
+    for _ in range(STEPS):
+        logs = torch.stack(
+            [
+                fit.junk.log_density(x) + math.log(fit.share),
+                fit.true.log_density(x) + math.log(1 - fit.share),
+            ]
+        )
+        total = logs.logsumexp(0)
+        likelihood = float(total.sum())
+        if likelihood - before < SETTLED * len(x):
+            break
+        before = likelihood
+        weights = (logs - total).exp()
+        share = min(max(float(weights[0].mean()), 1e-4), 1 - 1e-4)
+        fit = Mixture(share, _weighted(x, weights[0]), _weighted(x, weights[1]))
+    alone = Component(float(x.mean()), float(x.std(correction=0).clamp_min(1e-6)))
+    gain = 2 * (before - float(alone.log_density(x).sum()))
+    is_apart = fit.true.mean - fit.junk.mean > LEAST_GAP * fit.true.sigma
+    if is_apart and gain > 3 * math.log(len(x)):
+        return fit
+    return Mixture(0.0, Component(middle, 1.0), alone)
+
+
+def _weighted(x: Float[Tensor, " n"], weights: Float[Tensor, " n"]) -> Component:
+    total = weights.sum().clamp_min(1e-12)
+    mean = float((weights * x).sum() / total)
+    sigma = math.sqrt(float((weights * (x - mean) ** 2).sum() / total))
+    return Component(mean, min(max(sigma, LEAST_SIGMA), LARGEST_SIGMA))
+
+
+def junk_warnings(share: float) -> tuple[str, ...]:
+    """Warning, with the remedy, where more than 5 % of the particles are junk."""
+    if share <= WORTH_A_WARNING:
+        return ()
+    return (
+        f"About {share:.0%} of the particles do not look like projections of the map: junk, another particle, or a "
+        "wrong pose. `vitreous select RUN --where 'vitreousJunkProbability < 0.5' -o kept.star`, with this folder for "
+        "RUN, leaves them out; run again on kept.star.",
+    )
