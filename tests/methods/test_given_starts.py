@@ -18,7 +18,7 @@ from vitreous.fourier.shells import radial_power
 from vitreous.geometry.rotations import random_rotations
 from vitreous.methods.search.given import at_image_scale, cut_off_radius, given_starts
 from vitreous.methods.search.method import START_LEFT, Search
-from vitreous.methods.search.starts import Candidate, GivenStarts, Start, StartFinder, enough_shell
+from vitreous.methods.search.starts import Candidate, GivenStarts, Start, StartFinder, enough_shell, is_better
 from vitreous.methods.search.verdict import Evidence, independence, judge
 from vitreous.reconstruct.backprojection import working_box
 from vitreous.reconstruct.known_poses import split_half_sets
@@ -114,6 +114,15 @@ def test_a_start_that_explains_more_than_its_controls_is_kept_with_doubt(monkeyp
     verdict, reasons = judge(half_maps_to(14.0), evidence_of(start), QUICK.search_radius)
     assert verdict == "ambiguous"
     assert "random orientations" in reasons[0]
+
+
+def test_what_comes_to_the_same_map_must_be_surely_better_to_be_another(generator: torch.Generator) -> None:
+    noise = torch.randn(300, generator=generator)
+    noise = (noise - noise.mean()) / noise.std()  # a standard error of 0.058
+    assert is_better(noise + 0.1, surely=False)
+    assert not is_better(noise + 0.1, surely=True)
+    assert is_better(noise + 0.2, surely=True)
+    assert not is_better(noise - 0.1, surely=False)
 
 
 def half_maps_to(shell: float) -> Result:

@@ -12,7 +12,7 @@ from vitreous.data import Journal
 from vitreous.fourier.resize import resize_map
 from vitreous.methods.search.abinitio import AbInitio, variant_of
 from vitreous.methods.search.config import SearchConfig
-from vitreous.methods.search.starts import enough_shell, in_frame_of, mean_evidence
+from vitreous.methods.search.starts import enough_shell, evidence_of_images, in_frame_of, is_better
 from vitreous.reconstruct.coefficients import CoefficientStore
 from vitreous.typing import Float, Map
 
@@ -100,7 +100,8 @@ class ClassFinder:
         control = self._search(stores[0])
         _, shells = _matched(found[0][0], control[0], self.config.search_radius)
         missed = float(shells.min()) < enough_shell(self.config.search_radius, given.shared_radius)
-        if missed and self._evidence(stores[1], control[0]) > self._evidence(stores[1], found[0][0]):
+        gain = self._evidence(stores[1], control[0]) - self._evidence(stores[1], found[0][0])
+        if is_better(gain, surely=not missed):
             return None
         joined = self._joined(stores, found, given.shared_radius)
         return replace(joined, agreement_shells=torch.minimum(joined.agreement_shells, shells))
@@ -130,12 +131,12 @@ class ClassFinder:
         return ClassStarts(maps, torch.stack([noise1, noise2]).mean(0), shells, self.revivals, shared_radius)
 
     def _evidence_of_both(self, stores: tuple[CoefficientStore, CoefficientStore], maps: list[Map]) -> float:
-        return sum(self._evidence(store, maps) for store in stores)
+        return sum(float(self._evidence(store, maps).mean()) for store in stores)
 
-    def _evidence(self, store: CoefficientStore, maps: list[Map]) -> float:
-        """Mean log-likelihood of some images under a set of classes."""
+    def _evidence(self, store: CoefficientStore, maps: list[Map]) -> Float[Tensor, " m"]:
+        """Log-likelihood of some images under a set of classes."""
         sample = torch.arange(0, len(store), max(1, len(store) // JUDGES))[:JUDGES]
-        return mean_evidence(store, sample, maps, self.config.search_radius)
+        return evidence_of_images(store, sample, maps, self.config.search_radius)
 
 
 def _matched(first: list[Map], second: list[Map], radius: float) -> tuple[list[tuple[Map, Map]], Float[Tensor, " c"]]:

@@ -1,5 +1,6 @@
 """Starting maps: one of each half-set, found independently, or else one of all particles."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -29,6 +30,9 @@ INDEPENDENT_SHARE = 0.6
 
 Where both halves began with the same up to some radius, it is this share of what lies beyond.
 """
+
+SURE_ERRORS = 3.0
+"""Standard errors by which a search that came to the same map must explain images better, to be another after all."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +152,8 @@ class StartFinder:
         for _ in range(self.config.starts):
             control = self._search(stores[0])
             shell = self._pair(first, control).agreement_shell
-            if not self._is_same(shell) and self._evidence(stores[1], control) > self._evidence(stores[1], first):
+            gain = self._evidence(stores[1], control) - self._evidence(stores[1], first)
+            if is_better(gain, surely=self._is_same(shell)):
                 return None
             reached = max(reached, shell)
             if self._is_same(reached):
@@ -162,7 +167,7 @@ class StartFinder:
     def from_all(self, store: CoefficientStore) -> Start:
         """Search all particles twice; both halves begin with the map that explains them better."""
         runs = [self._search(store) for _ in range(2)]
-        best, other = sorted(runs, key=lambda run: -self._evidence(store, run))
+        best, other = sorted(runs, key=lambda run: -float(self._evidence(store, run).mean()))
         shell = self._pair(best, other).agreement_shell
         radius = self.config.search_radius
         return Start((best, best), shell, independent=False, searches=self.searches, shared_radius=radius)
@@ -183,9 +188,9 @@ class StartFinder:
         found, reached = in_frame_of(second.map, first.map, self.config.search_radius)
         return Start((first, Candidate(found, second.noise)), reached, independent=True, searches=self.searches)
 
-    def _evidence(self, store: CoefficientStore, run: Candidate) -> float:
+    def _evidence(self, store: CoefficientStore, run: Candidate) -> Float[Tensor, " m"]:
         sample = torch.arange(0, len(store), max(1, len(store) // JUDGES))
-        return mean_evidence(store, sample, [run.map], self.config.search_radius)
+        return evidence_of_images(store, sample, [run.map], self.config.search_radius)
 
 
 def enough_shell(search_radius: float, shared_radius: float = 0.0) -> float:
@@ -205,13 +210,19 @@ def in_frame_of(estimate: Map, target: Map, radius: float) -> tuple[Map, float]:
     return found, agreement_shell(found, target, radius)
 
 
-def mean_evidence(
+def is_better(gain: Float[Tensor, " m"], *, surely: bool) -> bool:
+    """Whether images gain in log-likelihood on the mean; ``surely`` asks for three standard errors."""
+    least = SURE_ERRORS * float(gain.std()) / math.sqrt(len(gain)) if surely else 0.0
+    return float(gain.mean()) > least
+
+
+def evidence_of_images(
     store: CoefficientStore, sample: Int[Tensor, " m"], maps: Sequence[Map], search_radius: float
-) -> float:
-    """Mean log-likelihood of some images, summed over maps and poses of the grid, with a noise spectrum of 1."""
+) -> Float[Tensor, " m"]:
+    """Log-likelihood of some images, summed over maps and poses of the grid, with a noise spectrum of 1."""
     box, white = store.disc.box, torch.ones(int(store.disc.shell[-1]) + 1)
     searches = (GridSearch(store, resize_map(m, box), white, 0.75 * search_radius, 0.0) for m in maps)
-    return float(torch.stack([one.run_on(sample).log_evidence for one in searches]).logsumexp(0).mean())
+    return torch.stack([one.run_on(sample).log_evidence for one in searches]).logsumexp(0)
 
 
 def as_tensors(start: Start, box: int) -> dict[str, Tensor]:
