@@ -254,6 +254,7 @@ def test_abinitio_from_a_start_says_beyond_what_its_halves_are_independent(star,
     read = read_run(folder)
     assert read.summary["independent_beyond_A"] == pytest.approx(16)
     assert read.summary["independent_halves"] == 0
+    assert 0 <= read.summary["found_again"] <= 1
     assert str(given) in {file.path for file in read.manifest.inputs}
     assert "gold standard beyond that resolution only" in (folder / "report.html").read_text(encoding="utf-8")
 

@@ -14,6 +14,7 @@ from vitreous.methods.search.config import SearchConfig, is_auto
 from vitreous.methods.search.given import cut_off_radius, given_starts
 from vitreous.methods.search.global_search import search_halves
 from vitreous.methods.search.outcome import reconstructed, refined_in_stages
+from vitreous.methods.search.recheck import found_again
 from vitreous.methods.search.refinement import Refinement, RefinementSettings, RefinementState
 from vitreous.methods.search.second_look import SecondLook, doubtful_rows
 from vitreous.methods.search.stages import Stages
@@ -108,7 +109,10 @@ class _SearchRun:
         gains = made.scores["log_likelihood"]
         agreement, shared = float(start["agreement_shell"]), float(start["shared_radius"])
         independent = bool(start["independent"])
-        evidence = Evidence(agreement, found["effective_poses"], gains, independent=independent, shared_radius=shared)
+        again = self._found_again(state) if independent and shared > 0 else None
+        evidence = Evidence(
+            agreement, found["effective_poses"], gains, again, independent=independent, shared_radius=shared
+        )
         verdict, reasons = judge(made, evidence, self.config.search_radius)
         return replace(
             made,
@@ -126,6 +130,7 @@ class _SearchRun:
                 "refined_radius": state.radius,
                 "agreement_shell": agreement,
                 **independence(shared, self.particles),
+                **({} if again is None else {"found_again": again}),
                 "independent_halves": float(independent and shared == 0),
                 "searches": float(start["searches"]),
             },
@@ -180,6 +185,10 @@ class _SearchRun:
         self.symmetry, self.warnings = axes.symmetry, [*self.warnings, *axes.warnings]
         self.metrics.update(axes.metrics)
         return (start, found) if axes.frame is None else brought_onto_axes(axes.frame, start, found)
+
+    def _found_again(self, state: RefinementState) -> float:
+        reach = (SEARCH_RADIUS_SHARE * self.config.search_radius, self.config.shift_range_share)
+        return found_again(self.store, state, self.half_sets, reach, self.symmetry)
 
     def _refinement(self, symmetry: str, radius: float, start: dict[str, Tensor]) -> Refinement:
         settings = RefinementSettings(

@@ -123,7 +123,7 @@ def _failure(made: Result, evidence: Evidence) -> str | None:
     if evidence.found_again is not None and evidence.found_again < FAILED_FOUND_AGAIN:
         return (
             f"Only {evidence.found_again:.0%} of the particles find their pose again when all orientations are "
-            "searched: most poses are wrong. Give a map with --map, or run `vitreous abinitio`."
+            "searched: most poses are wrong. Give another map with --map, or run `vitreous abinitio` without one."
         )
     if float(evidence.gains.median()) <= 0:
         return "The map explains less than half of the images. Clean the particles by 2D classification."
