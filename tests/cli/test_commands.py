@@ -13,6 +13,7 @@ import yaml
 from tests.cli.blobs import blob_map, write_blob_particles
 from vitreous.cli.main import main
 from vitreous.cli.running import read_with
+from vitreous.data import Volume
 from vitreous.io import ReadOptions, open_particles
 from vitreous.io.maps import read_map, write_map
 from vitreous.runs.reader import read_run
@@ -221,3 +222,68 @@ def test_config_that_is_not_text(star, tmp_path, capsys):
     words = ["reconstruct", str(star), "-o", str(tmp_path / "run"), "--config", str(tmp_path / "options.yaml")]
     assert main(words) == 2
     assert "not text in UTF-8" in capsys.readouterr().err
+
+
+def test_a_finished_run_says_which_options_it_does_not_have(run, star, capsys):
+    words = ["reconstruct", str(star), "-o", str(run), "--resume", "--contrast", "bright"]
+    assert main([*words, "--threads", "2"]) == 0
+    assert "other options" not in capsys.readouterr().err
+    assert main([*words, "--symmetry", "C2", "--seed", "4"]) == 0
+    said = capsys.readouterr().err
+    assert "--symmetry (C1, now C2)" in said
+    assert "--seed (0, now 4)" in said
+    assert "--overwrite" in said
+    assert main(["refine", *words[1:]]) == 2
+    assert "another command" in capsys.readouterr().err
+
+
+QUICK_SEARCH = (
+    *("--iterations", "5", "--minibatch", "60", "--search-radius", "9", "--refine-iterations", "1"),
+    *("--patience", "0", "--starts", "1", "--diameter", "50", "--contrast", "bright", "--threads", "1"),
+)
+
+
+@pytest.mark.parametrize("kind", ["map", "poses"])
+def test_abinitio_from_a_start_says_beyond_what_its_halves_are_independent(star, tmp_path, capsys, kind):
+    write_map(tmp_path / "start.mrc", blob_map())
+    given = tmp_path / "start.mrc" if kind == "map" else star
+    folder = tmp_path / "run"
+    words = ["abinitio", str(star), "-o", str(folder), f"--{kind}", str(given), "--start", "16", *QUICK_SEARCH]
+    assert main(words) == 0
+    assert "halves independent beyond 16 Å" in capsys.readouterr().out
+    read = read_run(folder)
+    assert read.summary["independent_beyond_A"] == pytest.approx(16)
+    assert read.summary["independent_halves"] == 0
+    assert 0 <= read.summary["found_again"] <= 1
+    assert str(given) in {file.path for file in read.manifest.inputs}
+    assert "gold standard beyond that resolution only" in (folder / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("command", "words", "part"),
+    [
+        ("abinitio", ["--map", "MAP"], "--start"),  # 30 Å are below the fourth pixel of a field of 96 Å
+        ("abinitio", ["--map", "OTHER"], "another grid"),
+        ("abinitio", ["--map", "MAP", "--poses", "STAR"], "exclude each other"),
+        ("abinitio", ["--map", "MAP", "--method", "fastar"], "--method fastar"),
+        ("abinitio", ["--poses", "STAR", "--method", "fastar"], "--method fastar"),
+        ("classify", ["--map", "MAP", "MAP"], "1 or 3 maps"),
+        ("classify", ["--map", "MAP"], "--start"),
+        ("classify", ["--map", "OTHER"], "another grid"),
+        ("classify", ["--symmetry", "auto"], "Name the group"),
+    ],
+)
+def test_starts_that_cannot_be_used_are_refused(star, tmp_path, capsys, command, words, part):
+    write_map(tmp_path / "map.mrc", blob_map())
+    write_map(tmp_path / "other.mrc", Volume(torch.rand(20, 20, 20), 2.0))
+    files = {"MAP": tmp_path / "map.mrc", "OTHER": tmp_path / "other.mrc", "STAR": star}
+    asked = [command, str(star), "-o", str(tmp_path / "run"), "--quiet", "--threads", "1"]
+    assert main([*asked, *(str(files.get(word, word)) for word in words)]) == 2
+    assert part in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("command", ["abinitio", "refine", "classify", "reconstruct"])
+def test_precision_is_offered_only_where_it_works(star, tmp_path, capsys, command):
+    assert main([command, str(star), "-o", str(tmp_path / "run"), "--precision", "bf16-mixed"]) == 2
+    assert "no option or place for '--precision'" in capsys.readouterr().err

@@ -12,8 +12,9 @@ from vitreous.errors import ConfigError, InputError
 from vitreous.fourier.resize import resize_map
 from vitreous.geometry.rotations import random_rotations, rotation_from_vector
 from vitreous.geometry.symmetry import point_group
+from vitreous.methods.search.given import on_grid_of
 from vitreous.methods.search.recheck import angle_to_nearest_mate_deg
-from vitreous.methods.search.refine import Refine, RefineConfig, on_grid_of
+from vitreous.methods.search.refine import Refine, RefineConfig
 from vitreous.simulate.density import DensityGrid, atoms_to_density
 from vitreous.simulate.phantom import Phantom
 

@@ -1,4 +1,4 @@
-"""``vitreous abinitio``: a map and poses from particles of which nothing else is known."""
+"""``vitreous abinitio``: a map and poses from particles of which nothing else is known, or from a start."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,20 +13,21 @@ from vitreous.cli.running import (
     Estimate,
     RunJournal,
     announce,
+    begin,
     finish,
     open_folder,
-    prepare,
     read_mask,
     read_with,
-    require_plain_cpu,
 )
 from vitreous.compute.processes import current_share
-from vitreous.data import Particles
+from vitreous.data import Particles, Poses, Volume
 from vitreous.errors import ConfigError
 from vitreous.io import ReadOptions, open_particles_with
+from vitreous.io.maps import read_map
 from vitreous.methods.fastar.config import FrameConfig
 from vitreous.methods.registry import get
 from vitreous.methods.search.config import SearchConfig
+from vitreous.methods.search.given import on_grid_of
 
 _START_SECONDS, _SECONDS_PER_PIXEL = 60.0, 8e-6
 """Rough time on one core: of the stochastic start, whatever the stack is, and per pixel of the stack after it."""
@@ -36,10 +37,10 @@ _CACHE_BYTES = 4e9
 
 @dataclass(frozen=True)
 class AbInitio:
-    """Find a map and all poses without a starting map."""
+    """Find a map and all poses, without a starting map or from one."""
 
     stack: Positional[Path]
-    """Particles: .star, .cs or .mrcs; poses in it are not used."""
+    """Particles: .star, .cs or .mrcs; poses in it are not used, unless --poses names it too."""
 
     output: Output
     """Folder for the maps, the poses and the report."""
@@ -54,6 +55,10 @@ class AbInitio:
     network_only: bool = False
     """Stop at the network's poses (fastar): no search, no refinement."""
 
+    map: Path | None = None
+    """Map to begin from, .mrc, of any grey scale, in place of random orientations; --poses FILE begins from poses.
+    Such a start is cut off at 30 Å (--start), and left where the two halves do not agree on what it leads to."""
+
     mask: Path | None = None
     """Soft mask for the final FSC, .mrc; made from the map by default."""
 
@@ -64,27 +69,40 @@ class AbInitio:
 
     def run(self, context: RunContext) -> None:
         """Read the particles, search, write."""
-        require_plain_cpu(self.common, "vitreous abinitio")
-        if not prepare(self.output, self.common):
-            context.say(f"{self.output} holds the finished run")
+        if not begin(context, self.output, self.common):
             return
         if self.method == "fastar" and current_share().size > 1:
             raise ConfigError("--method fastar runs in one process", remedy="Leave --processes out")
         particles = open_particles_with(self.stack, self.reading)
         mask = read_mask(self.mask, particles)
+        start = self._start(particles)
         announce(context, particles, estimate(particles))
-        inputs = (self.stack, self.mask, self.weights, *read_with(self.reading))
+        inputs = (self.stack, self.map, self.mask, self.weights, *read_with(self.reading))
         with open_folder(context, self.output, particles, inputs) as folder:
             run = MethodRun(particles, context.progress(), mask, RunJournal.of(folder))
             if self.method == "fastar":
                 network = Network(self.weights, self.network, alone=self.network_only)
                 result = network_then_search(run, network, self.search, context)
             else:
-                result = get("search")(self.search).run(*run)
+                result = get("search")(self.search).run(*run, starts=start)
             finish(context, folder, result, particles)
 
+    def _start(self, particles: Particles) -> Volume | Poses | None:
+        """What the search begins from, where it was given."""
+        if self.map is not None:
+            return on_grid_of(read_map(self.map), particles)
+        return None if self.reading.poses is None else particles.poses
+
     def __post_init__(self) -> None:
-        """Refuse options of another method."""
+        """Refuse options of another method, and two starts."""
+        starts = [flag for flag, path in (("--map", self.map), ("--poses", self.reading.poses)) if path is not None]
+        if len(starts) == 2:
+            raise ConfigError("--map and --poses exclude each other", remedy="Give the start that you trust more")
+        if starts and self.method == "fastar":
+            raise ConfigError(
+                f"{starts[0]} is a start, and so are the maps of the pose network",
+                remedy="Leave --method fastar out, or the start",
+            )
         for flag, given in (
             ("--weights", self.weights is not None),
             ("--network-only", self.network_only),

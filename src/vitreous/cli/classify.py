@@ -12,21 +12,22 @@ from vitreous.cli.running import (
     Estimate,
     RunJournal,
     announce,
+    begin,
     finish,
     open_folder,
-    prepare,
     read_with,
-    require_plain_cpu,
 )
 from vitreous.data import Particles
 from vitreous.io import ReadOptions, open_particles_with
+from vitreous.io.maps import read_map
 from vitreous.methods.registry import get
-from vitreous.methods.search.classify import ClassifyConfig
+from vitreous.methods.search.classify import ClassifyConfig, require_starts
+from vitreous.methods.search.given import on_grid_of
 
 
 @dataclass(frozen=True)
 class Classify:
-    """Find several maps, and the particles that belong to each, without a starting map."""
+    """Find several maps, and the particles that belong to each, without a starting map or from some."""
 
     stack: Positional[Path]
     """Particles: .star, .cs or .mrcs; poses in it are not used."""
@@ -34,22 +35,30 @@ class Classify:
     output: Output
     """Folder for the maps, the classes and the report."""
 
+    map: tuple[Path, ...] = ()
+    """Maps to begin from, .mrc, of any grey scale: one for all classes, or one per class. They are cut off at 30 Å
+    (--start)."""
+
     classification: OmitArgPrefixes[ClassifyConfig] = field(default_factory=ClassifyConfig)
     reading: OmitArgPrefixes[ReadOptions] = field(default_factory=ReadOptions)
     common: OmitArgPrefixes[Common] = field(default_factory=Common)
 
     def run(self, context: RunContext) -> None:
         """Read the particles, classify, write."""
-        require_plain_cpu(self.common, "vitreous classify")
-        if not prepare(self.output, self.common):
-            context.say(f"{self.output} holds the finished run")
+        if not begin(context, self.output, self.common):
             return
         particles = open_particles_with(self.stack, self.reading)
+        starts = [on_grid_of(read_map(path), particles) for path in self.map]
         announce(context, particles, self._estimate(particles))
-        with open_folder(context, self.output, particles, (self.stack, *read_with(self.reading))) as folder:
+        inputs = (self.stack, *self.map, *read_with(self.reading))
+        with open_folder(context, self.output, particles, inputs) as folder:
             method = get("classify")(self.classification)
-            result = method.run(particles, context.progress(), RunJournal.of(folder))
+            result = method.run(particles, context.progress(), RunJournal.of(folder), starts=starts)
             finish(context, folder, result, particles)
+
+    def __post_init__(self) -> None:
+        """Refuse maps that are neither one for all classes nor one per class."""
+        require_starts(len(self.map), self.classification.classes)
 
     def _estimate(self, particles: Particles) -> Estimate:
         """Every class costs what a search does."""

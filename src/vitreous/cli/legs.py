@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vitreous.errors import ConfigError, InputError
+from vitreous.cli.options import changed_flag
+from vitreous.errors import InputError
 from vitreous.methods.fastar.config import ModelConfig
 from vitreous.methods.fastar.published import refuse_other_network
 from vitreous.runs.checkpoint import Checkpointer, changed_options, load_any
@@ -129,19 +130,6 @@ def _origin(checkpoint: Path, start: Path | None, batch_views: int) -> tuple[Any
     return (tensors, values), History.read(values.pop(_HISTORY), batch_views)
 
 
-def refuse_other_command(folder: Path, name: str) -> None:
-    """Raise ConfigError where ``--resume`` names the folder of another command."""
-    found = Manifest.read(folder).name
-    if found != name:
-        raise ConfigError(
-            "--resume: this folder is that of another command",
-            expected=f"vitreous {name}",
-            found=f"vitreous {found}",
-            remedy="Choose another -o",
-            path=folder,
-        )
-
-
 def refuse_shards(folder: Path, model: ModelConfig, run: Path) -> None:
     """Refuse before training what could not be exported after it.
 
@@ -169,19 +157,10 @@ def export(folder: Path, store: Checkpointer, history: History) -> None:
 def differences(earlier: Manifest, now: Manifest) -> list[str]:
     """Name the options of a leg that are not those of the manifest of its folder, ``--batch-views (64, now 128)``."""
     changed = changed_options(earlier.config, now.config, _FREE)
-    named = [_named(name, *values) for name, values in changed.items() if not name.startswith("model.")]
+    named = [changed_flag(name, *values) for name, values in changed.items() if not name.startswith("model.")]
     if {file.sha256 for file in earlier.inputs} != {file.sha256 for file in now.inputs}:
         named.append("the files that are read")
     return named
-
-
-def _named(name: str, before: object, now: object) -> str:
-    flag = name
-    for group in ("step.", "train.", "real.", "common."):
-        flag = flag.removeprefix(group)
-    flag = f"--{flag.replace('_', '-')}"
-    plain = all(value is None or isinstance(value, int | float | str) for value in (before, now))
-    return f"{flag} ({before}, now {now})" if plain else flag
 
 
 @dataclass(frozen=True)

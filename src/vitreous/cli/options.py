@@ -13,6 +13,14 @@ Output = Annotated[Path, arg(aliases=("-o",), metavar="DIR")]
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 
+_UNNAMED_GROUPS = frozenset(
+    {
+        *("common", "reading", "search", "refinement", "classification", "reconstruction"),
+        *("step", "train", "real"),
+    }
+)
+"""Groups of options whose flags do not carry the group's name."""
+
 NOT_SETTINGS = frozenset({"config", "debug", "overwrite", "quiet", "resume"})
 """Options of one call that a saved configuration leaves out."""
 
@@ -41,9 +49,6 @@ class Common(Basic):
     device: str = "auto"
     """Where to compute: auto, cpu, cuda or cuda:N."""
 
-    precision: Precision = "32-true"
-    """Number format of the computation."""
-
     threads: int | None = None
     """CPU threads, of all processes together; all cores that the process may use when not given."""
 
@@ -61,3 +66,19 @@ class Common(Basic):
             raise ConfigError("--processes must be at least 1", found=self.processes, remedy="Give a positive number")
         if self.resume and self.overwrite:
             raise ConfigError("--resume and --overwrite exclude each other", remedy="Give one of them")
+
+
+@dataclass(frozen=True)
+class TrainingCommon(Common):
+    """Options of every command that trains."""
+
+    precision: Precision = "32-true"
+    """Number format of the computation."""
+
+
+def changed_flag(name: str, before: object, now: object) -> str:
+    """Return an option that has changed as its flag, ``--batch-views (64, now 128)``; ``name`` is its place in YAML."""
+    group, _, short = name.partition(".")
+    flag = f"--{(short if group in _UNNAMED_GROUPS else name).replace('_', '-')}"
+    plain = all(value is None or isinstance(value, int | float | str) for value in (before, now))
+    return f"{flag} ({before}, now {now})" if plain else flag

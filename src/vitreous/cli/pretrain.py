@@ -20,11 +20,10 @@ from vitreous.cli.legs import (
     export,
     hardware_of,
     processor_of,
-    refuse_other_command,
     refuse_shards,
     take_up,
 )
-from vitreous.cli.options import Common, Output
+from vitreous.cli.options import Output, TrainingCommon
 from vitreous.compute.device import resolve_device
 from vitreous.compute.progress import SilentProgress
 from vitreous.compute.threads import set_threads
@@ -35,7 +34,7 @@ from vitreous.methods.fastar.loss import LossConfig
 from vitreous.methods.fastar.simulator import ViewConfig
 from vitreous.methods.fastar.training import PretrainConfig, Pretraining, StepConfig
 from vitreous.runs.manifest import Manifest, fingerprint
-from vitreous.runs.store import RunFolder, is_run_folder, refuse_unusable
+from vitreous.runs.store import RunFolder, is_run_folder, refuse_other_command, refuse_unusable
 from vitreous.train.config import Hardware, TrainConfig
 
 if TYPE_CHECKING:
@@ -80,7 +79,7 @@ class Pretrain:
     train: OmitArgPrefixes[TrainConfig] = field(
         default_factory=lambda: TrainConfig(steps=ENDLESS, ema_decay=0.999, checkpoint_minutes=3.0)
     )
-    common: OmitArgPrefixes[Common] = field(default_factory=Common)
+    common: OmitArgPrefixes[TrainingCommon] = field(default_factory=TrainingCommon)
 
     def run(self, context: RunContext) -> None:
         """Read the structures, train one leg, leave checkpoint, weights and scores."""

@@ -10,12 +10,11 @@ from vitreous.cli.options import Common, Output
 from vitreous.cli.running import (
     Estimate,
     announce,
+    begin,
     finish,
     open_folder,
-    prepare,
     read_mask,
     read_with,
-    require_plain_cpu,
 )
 from vitreous.data import Particles
 from vitreous.io import ReadOptions, open_particles_with
@@ -44,9 +43,7 @@ class Reconstruct:
 
     def run(self, context: RunContext) -> None:
         """Read the particles, reconstruct, write."""
-        require_plain_cpu(self.common, "vitreous reconstruct")
-        if not prepare(self.output, self.common):
-            context.say(f"{self.output} holds the finished run")
+        if not begin(context, self.output, self.common):
             return
         particles = open_particles_with(self.stack, self.reading)
         mask = read_mask(self.mask, particles)

@@ -11,17 +11,17 @@ from vitreous.cli.options import Common, Output
 from vitreous.cli.running import (
     RunJournal,
     announce,
+    begin,
     finish,
     open_folder,
-    prepare,
     read_mask,
     read_with,
-    require_plain_cpu,
 )
 from vitreous.io import ReadOptions, open_particles_with
 from vitreous.io.maps import read_map
 from vitreous.methods.registry import get
-from vitreous.methods.search.refine import RefineConfig, on_grid_of
+from vitreous.methods.search.given import on_grid_of
+from vitreous.methods.search.refine import RefineConfig
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,7 @@ class Refine:
 
     def run(self, context: RunContext) -> None:
         """Read the particles, refine, write."""
-        require_plain_cpu(self.common, "vitreous refine")
-        if not prepare(self.output, self.common):
-            context.say(f"{self.output} holds the finished run")
+        if not begin(context, self.output, self.common):
             return
         particles = open_particles_with(self.stack, self.reading)
         mask = read_mask(self.mask, particles)

@@ -36,14 +36,12 @@ class Entry:
 COMMANDS: dict[str, Entry] = {
     "simulate": Entry("vitreous.cli.simulate", "Simulate", "particles with truth, from a structure or a phantom"),
     "abinitio": Entry(
-        "vitreous.cli.abinitio", "AbInitio", "find a map and all poses without a starting map", shares=True
+        "vitreous.cli.abinitio", "AbInitio", "find a map and all poses, from nothing or from a start", shares=True
     ),
     "refine": Entry(
         "vitreous.cli.refine", "Refine", "better poses and a better map, from a map or from poses", shares=True
     ),
-    "classify": Entry(
-        "vitreous.cli.classify", "Classify", "several maps from a mixture, without a starting map", shares=True
-    ),
+    "classify": Entry("vitreous.cli.classify", "Classify", "several maps from a mixture", shares=True),
     "reconstruct": Entry(
         "vitreous.cli.reconstruct", "Reconstruct", "a map and half-maps from known poses", shares=True
     ),

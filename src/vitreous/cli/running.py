@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from vitreous.cli.context import RunContext
-from vitreous.cli.options import Common
+from vitreous.cli.options import Common, changed_flag
 from vitreous.compute.device import resolve_device
 from vitreous.compute.memory import MemoryBudget
 from vitreous.compute.processes import current_share
@@ -23,9 +23,9 @@ from vitreous.io.locations import image_locations
 from vitreous.io.maps import read_map
 from vitreous.io.particles import NO_CTF
 from vitreous.reconstruct.known_poses import check_mask
-from vitreous.runs.checkpoint import Checkpointer, identity_of, refuse_other_run
+from vitreous.runs.checkpoint import Checkpointer, changed_options, identity_of, refuse_other_run
 from vitreous.runs.manifest import Manifest, fingerprint, fingerprint_stacks
-from vitreous.runs.store import RunFolder, is_run_folder, refuse_unusable
+from vitreous.runs.store import RunFolder, is_run_folder, refuse_other_command, refuse_unusable
 
 
 @dataclass(frozen=True)
@@ -75,45 +75,46 @@ class RunJournal:
         return current_share().from_first(None if self.checkpoint is None else self.checkpoint.load())
 
 
-def prepare(output: Path, common: Common) -> bool:
+def begin(context: RunContext, output: Path, common: Common) -> bool:
     """Check the output folder and set up the machine; to be called before anything is read.
 
     Returns
     -------
     bool
-        False where ``--resume`` finds a finished run: there is nothing to do.
+        False where ``--resume`` finds a finished run: there is nothing to do, which is said, and in which options that
+        run differs from this call.
 
     Raises
     ------
     ConfigError
         Where the folder cannot be used, or ``--device``, ``--threads`` are wrong.
     """
+    _require_cpu(common.device, f"vitreous {context.name}")
     share = current_share()
-    is_wanted = share.from_first(not share.is_first or _is_wanted(output, common))
-    resolve_device(common.device)
+    is_wanted = share.from_first(not share.is_first or _is_wanted(context, output, common))
     set_threads(common.threads)
     return is_wanted
 
 
-def _is_wanted(output: Path, common: Common) -> bool:
-    if common.resume and is_run_folder(output):
-        return not RunFolder.resume(output).is_finished
-    refuse_unusable(output, overwrite=common.overwrite)
-    return True
+def _require_cpu(device: str, what: str) -> None:
+    """Refuse devices that a computation does not have, instead of ignoring the flag."""
+    if resolve_device(device if device != "auto" else "cpu").type != "cpu":
+        raise ConfigError(f"{what} runs on the CPU only", found=f"--device {device}", remedy="Leave --device out")
 
 
-def require_plain_cpu(common: Common, what: str) -> None:
-    """Refuse devices and precisions that a computation does not have, instead of ignoring the flags."""
-    if resolve_device(common.device if common.device != "auto" else "cpu").type != "cpu":
-        raise ConfigError(
-            f"{what} runs on the CPU only", found=f"--device {common.device}", remedy="Leave --device out"
-        )
-    if common.precision != "32-true":
-        raise ConfigError(
-            f"{what} computes in single precision only",
-            found=f"--precision {common.precision}",
-            remedy="Leave --precision out",
-        )
+def _is_wanted(context: RunContext, output: Path, common: Common) -> bool:
+    if not (common.resume and is_run_folder(output)):
+        refuse_unusable(output, overwrite=common.overwrite)
+        return True
+    refuse_other_command(output, context.name)
+    if not RunFolder.resume(output).is_finished:
+        return True
+    context.say(f"{output} holds the finished run")
+    changed = changed_options(Manifest.read(output).config, context.config)
+    if changed:
+        named = ", ".join(changed_flag(name, *values) for name, values in changed.items())
+        context.say(f"that run has other options: {named}; --overwrite starts again with the new ones")
+    return False
 
 
 def announce(context: RunContext, particles: Particles, estimate: Estimate) -> None:
@@ -209,6 +210,8 @@ def finish(context: RunContext, folder: RunFolder, result: Result, particles: Pa
     report = _write_report(context, folder.path)
     found = [result.verdict] if result.verdict != "done" else []
     found += [f"resolution {result.resolution_A:.2f} Å"] if result.resolution_A is not None else []
+    shared_A = result.metrics.get("independent_beyond_A")
+    found += [f"halves independent beyond {shared_A:.0f} Å"] if shared_A is not None else []
     found += [f"point group {result.symmetry}"] if result.symmetry not in (None, "C1") else []
     found += [f"{time.monotonic() - context.started:.0f} s", str(report)]
     sys.stdout.write(" · ".join(found) + "\n")

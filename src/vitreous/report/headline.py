@@ -1,5 +1,6 @@
 """The top of the page: the verdict in plain words, the numbers that matter, the warnings."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +32,18 @@ def verdict_of(files: RunFiles) -> Verdict:
     if files.run.summary is None:
         return Verdict("caution", "Not finished", "The run has not written its summary yet, or it was stopped.")
     word = str(files.run.summary.get("verdict", "done"))
-    return Verdict(*_VERDICTS.get(word, ("neutral", word.capitalize(), "")))
+    tone, title, sentence = _VERDICTS.get(word, ("neutral", word.capitalize(), ""))
+    return Verdict(tone, title, f"{sentence} {_shared(files.run.summary)}".strip())
+
+
+def _shared(summary: Mapping[str, Any]) -> str:
+    shared_A = summary.get("independent_beyond_A")
+    if not _is_number(shared_A):
+        return ""
+    return (
+        f"Both halves of the particles began with the same, cut off at {shared_A:.0f} Å: their FSC is gold standard "
+        "beyond that resolution only."
+    )
 
 
 def key_numbers(files: RunFiles) -> list[tuple[str, str, str]]:

@@ -210,6 +210,19 @@ def refuse_unusable(path: Path, *, overwrite: bool) -> None:
         )
 
 
+def refuse_other_command(folder: Path, name: str) -> None:
+    """Raise ConfigError where ``--resume`` names the folder of another command."""
+    found = Manifest.read(folder).name
+    if found != name:
+        raise ConfigError(
+            "--resume: this folder is that of another command",
+            expected=f"vitreous {name}",
+            found=f"vitreous {found}",
+            remedy="Choose another -o",
+            path=folder,
+        )
+
+
 def is_run_folder(path: Path) -> bool:
     """Tell whether vitreous made a folder."""
     try:

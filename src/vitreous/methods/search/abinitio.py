@@ -1,7 +1,7 @@
 """From random orientations to low-resolution maps of one or several classes: stochastic expectation–maximisation."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -50,8 +50,8 @@ EMPTY_SHARE = 0.2
 REVIVAL_UNTIL = 0.6
 """Share of the iterations during which an empty class is begun again."""
 
-REVIVAL_FROM_SHELL = 2.0
-"""An empty class becomes a copy of the fullest one whose phases are random from this shell on, averaged with it."""
+VARIED_FROM_SHELL = 2.0
+"""A variant of a map is its mean with a copy whose phases are random from this shell on."""
 
 
 @dataclass
@@ -125,7 +125,7 @@ class AbInitio:
         progress: Progress,
         journal: Journal,
         name: int = 1,
-        start: Map | None = None,
+        start: Sequence[Map] | None = None,
         *,
         start_shell: float = 0.0,
     ) -> list[Map]:
@@ -138,9 +138,9 @@ class AbInitio:
         name
             Number of this start in the log.
         start
-            A map on the working box that every class begins from; random orientations by default.
+            Maps on the working box that the classes begin from, in their order; random orientations by default.
         start_shell
-            Shell up to which that map can be trusted: the schedule begins with the step that has reached it, and
+            Shell up to which those maps can be trusted: the schedule begins with the step that has reached it, and
             keeps at least its last fifth.
         """
         steps = schedule(self.config)
@@ -186,11 +186,10 @@ class AbInitio:
     def _empty_sums(self) -> SliceAccumulator:
         return SliceAccumulator(self.box, threads=torch.get_num_threads(), dtype=torch.float64)
 
-    def _start_from(self, values: Map, radius: float) -> StochasticMaps:
-        """Begin with a given map, low-passed at the first radius."""
-        accumulators = [self._empty_sums() for _ in range(self.classes)]
-        begin = (low_pass(values, radius) * self.mask).clamp_min(0)
-        return self._state([begin] * self.classes, accumulators)
+    def _start_from(self, start: Sequence[Map], radius: float) -> StochasticMaps:
+        """Begin with given maps, low-passed at the first radius."""
+        begin = [(low_pass(values, radius) * self.mask).clamp_min(0) for values in start]
+        return self._state(begin, [self._empty_sums() for _ in begin])
 
     def _state(self, values: list[Map], accumulators: list[SliceAccumulator]) -> StochasticMaps:
         return StochasticMaps(
@@ -201,8 +200,7 @@ class AbInitio:
         """Begin empty classes again, as variants of the fullest one."""
         for k in torch.nonzero(state.occupancy < EMPTY_SHARE / self.classes)[:, 0].tolist():
             fullest = int(state.occupancy.argmax())
-            variant = randomise_phases(state.values[fullest], REVIVAL_FROM_SHELL, self.generator)
-            state.values[k] = ((state.values[fullest] + variant) / 2 * self.mask).clamp_min(0)
+            state.values[k] = (variant_of(state.values[fullest], self.generator) * self.mask).clamp_min(0)
             state.accumulators[k].scale(0.0)
             half = (state.occupancy[fullest] + state.occupancy[k]) / 2
             state.occupancy[fullest] = state.occupancy[k] = half
@@ -280,6 +278,11 @@ class AbInitio:
         prior[:inside] = 1 / self.spectra.signal[torch.arange(inside).clamp_max(len(self.spectra.signal) - 1)]
         solved = [solve(a, prior=prior, floor=DENSITY_FLOOR) for a in state.accumulators]
         state.values = [(values * self.mask).clamp_min(0) for values in solved]
+
+
+def variant_of(values: Map, generator: torch.Generator) -> Map:
+    """A map that resembles another, and the less the finer its detail."""
+    return (values + randomise_phases(values, VARIED_FROM_SHELL, generator)) / 2
 
 
 def _and_on(steps: list[Step], effective: list[float], patience: int) -> Iterator[Step]:

@@ -51,9 +51,11 @@ class MapAxes:
     metrics: Mapping[str, float] = field(default_factory=dict)
 
 
-def imposed_axes(stages: Stages, progress: Progress, values: Map, symmetry: str, radius: float) -> MapAxes:
-    """Axes of a point group that was asked for, in a start map."""
-    frame = symmetry_frame(stages, values, symmetry, radius)
+def imposed_axes(
+    stages: Stages, progress: Progress, values: Map, symmetry: str, radius: float, *, name: str = "frame"
+) -> MapAxes:
+    """Axes of a point group that was asked for, in a start map; ``name`` is that of the stage in the journal."""
+    frame = symmetry_frame(stages, values, symmetry, radius, name=name)
     progress.message(f"The start agrees with its {symmetry} mates to {frame.score:.2f}")
     warning = symmetry_warning(frame.score, symmetry)
     return MapAxes(symmetry, frame, [] if warning is None else [warning], {"symmetry_agreement": frame.score})
@@ -129,14 +131,14 @@ def _from_tensors(saved: Mapping[str, Tensor]) -> FoundGroup:
     return FoundGroup(name, frame, share, int(shell), rejected, rejected_share)
 
 
-def symmetry_frame(stages: Stages, values: Map, symmetry: str, radius: float) -> SymmetryFrame:
+def symmetry_frame(stages: Stages, values: Map, symmetry: str, radius: float, *, name: str = "frame") -> SymmetryFrame:
     """Frame in which a start map has a point group; from the journal where it is there."""
 
     def compute() -> Mapping[str, Tensor]:
         found = align_to_point_group(values, symmetry, radius)
         return {"rotation": found.rotation, "centre": found.centre_voxels, "score": tensor(found.score)}
 
-    kept = stages.once("frame", compute)
+    kept = stages.once(name, compute)
     return SymmetryFrame(kept["rotation"], kept["centre"], float(kept["score"]))
 
 

@@ -22,6 +22,8 @@ class SearchConfig:
     """Seed of the start, the minibatches and the half-sets."""
     starts: int = 2
     """Random starts that each half-set may have, at most, before all particles are searched together."""
+    start_A: float = 30.0
+    """Resolution in Å at which a given start (--map, --poses) is cut off; beyond it, the half-maps are independent."""
     iterations: int = 40
     """Stochastic iterations from the random start."""
     patience: int = 120
@@ -42,6 +44,7 @@ class SearchConfig:
         require_symmetry(self.symmetry)
         require_setting(0 <= self.seed < 2**63, "--seed", "0 to 2^63 - 1", self.seed)
         require_setting(1 <= self.starts <= 100, "--starts", "1 to 100", self.starts)
+        require_setting(0 < self.start_A < math.inf, "--start", "a positive resolution in Å", self.start_A)
         require_setting(self.iterations >= 5, "--iterations", "at least 5", self.iterations)
         require_setting(self.patience >= 0, "--patience", "at least 0", self.patience)
         require_setting(self.minibatch >= 20, "--minibatch", "at least 20", self.minibatch)

@@ -6,18 +6,20 @@ import torch
 from torch import Tensor
 
 from vitreous.compute.progress import Progress, SilentProgress
-from vitreous.data import Journal, Particles, Result, SilentJournal, Volume
+from vitreous.data import Journal, Particles, Poses, Result, SilentJournal, Volume
 from vitreous.errors import InputError
 from vitreous.geometry.symmetry import point_group
 from vitreous.methods.search.axes import brought_onto_axes, found_axes, imposed_axes, settled
 from vitreous.methods.search.config import SearchConfig, is_auto
+from vitreous.methods.search.given import cut_off_radius, given_starts
 from vitreous.methods.search.global_search import search_halves
 from vitreous.methods.search.outcome import reconstructed, refined_in_stages
+from vitreous.methods.search.recheck import found_again
 from vitreous.methods.search.refinement import Refinement, RefinementSettings, RefinementState
 from vitreous.methods.search.second_look import SecondLook, doubtful_rows
 from vitreous.methods.search.stages import Stages
 from vitreous.methods.search.starts import GivenStarts, StartFinder, as_tensors
-from vitreous.methods.search.verdict import Evidence, judge
+from vitreous.methods.search.verdict import Evidence, independence, judge
 from vitreous.reconstruct.abinitio_input import check_input, known_diameter_A
 from vitreous.reconstruct.coefficients import CoefficientStore
 from vitreous.reconstruct.group_spectra import balanced
@@ -31,6 +33,11 @@ FIRST_RADIUS_SHARE = 0.85
 
 ABINITIO_PARTICLES = 20_000
 """The starts are found from a random subset of at most this many particles."""
+
+START_LEFT = (
+    "The given start was left: it led the two halves to different maps, or random orientations to one that explains "
+    "the images better. The search began again from random orientations, and nothing of the start is in the result."
+)
 
 
 class Search:
@@ -46,7 +53,7 @@ class Search:
         mask: Volume | None = None,
         journal: Journal | None = None,
         *,
-        starts: GivenStarts | None = None,
+        starts: GivenStarts | Volume | Poses | None = None,
     ) -> Result:
         """Find a map and the poses of all particles.
 
@@ -59,16 +66,20 @@ class Search:
         mask
             Soft mask of the final FSC; made from the map by default.
         starts
-            Maps of the two halves to begin from instead of random orientations.
+            What to begin from instead of random orientations: maps of the two halves; or a map on the particles' grid,
+            of any grey scale, or poses of all particles, which are cut off at the resolution ``start_A`` and shared by
+            both halves up to there. Where the halves' searches do not agree from there, they begin again at random.
 
         Raises
         ------
         InputError
             If there are fewer than 100 particles or the box is below 24 pixels.
         ConfigError
-            If the diameter is larger than the box.
+            If the diameter is larger than the box, or ``start_A`` leaves no frequencies to begin with.
         """
         _check(particles, self.config.diameter_A)
+        if isinstance(starts, Volume | Poses):
+            cut_off_radius(particles, self.config.start_A)
         run = _SearchRun(self.config, particles, progress or SilentProgress(), journal or SilentJournal())
         return run.result(mask, starts)
 
@@ -86,7 +97,7 @@ class _SearchRun:
         self.members = [torch.nonzero(self.half_sets == number)[:, 0] for number in (1, 2)]
         self.store = CoefficientStore(particles, particles.box / 2 - 1.0)
 
-    def result(self, mask: Volume | None, starts: GivenStarts | None) -> Result:
+    def result(self, mask: Volume | None, starts: GivenStarts | Volume | Poses | None) -> Result:
         """Run all stages."""
         self.store = balanced(self.store.load(self.progress), self.diameter_A / self.particles.pixel_size_A)
         start = self.stages.once("starts", lambda: self._start(starts))
@@ -97,8 +108,12 @@ class _SearchRun:
         refined = (state, self.half_sets)
         made = reconstructed(self.store, refined, final, self.progress, mask, radius=self.config.search_radius)
         gains = made.scores["log_likelihood"]
-        agreement, independent = float(start["agreement_shell"]), bool(start["independent"])
-        evidence = Evidence(agreement, found["effective_poses"], gains, independent=independent)
+        agreement, shared = float(start["agreement_shell"]), float(start["shared_radius"])
+        independent = bool(start["independent"])
+        again = self._found_again(state) if independent and shared > 0 else None
+        evidence = Evidence(
+            agreement, found["effective_poses"], gains, again, independent=independent, shared_radius=shared
+        )
         verdict, reasons = judge(made, evidence, self.config.search_radius)
         return replace(
             made,
@@ -108,27 +123,38 @@ class _SearchRun:
                 "max_probability": found["probability"],
             },
             verdict=verdict,
-            warnings=(*self.warnings, *made.warnings, *reasons),
+            warnings=(*self.warnings, *([START_LEFT] if start["start_left"] else []), *made.warnings, *reasons),
             metrics={
                 **made.metrics,
                 **self.metrics,
                 "diameter_A": self.diameter_A,
                 "refined_radius": state.radius,
                 "agreement_shell": agreement,
-                "independent_halves": float(independent),
+                **independence(shared, self.particles),
+                **({} if again is None else {"found_again": again}),
+                "independent_halves": float(independent and shared == 0),
                 "searches": float(start["searches"]),
             },
         )
 
-    def _start(self, given: GivenStarts | None) -> dict[str, Tensor]:
+    def _start(self, starts: GivenStarts | Volume | Poses | None) -> dict[str, Tensor]:
         """Maps of both halves at the search radius, in the images' box, and how far two searches agree."""
         finder = StartFinder(self.config, self.diameter_A / self.particles.pixel_size_A, (self.progress, self.journal))
         first, second = (self._subset(rows, ABINITIO_PARTICLES // 2) for rows in self.members)
-        start = finder.from_halves((first, second), given)
+        given = self._given(starts) if isinstance(starts, Volume | Poses) else starts
+        start = None if given is None else finder.from_given((first, second), given)
+        is_left = given is not None and start is None
+        if is_left:
+            self.progress.message("The given start leads nowhere: searching from random starts")
+        start = finder.from_halves((first, second)) if start is None else start
         if start is None:
             self.progress.message("The two halves led to different maps: searching all particles together")
             start = finder.from_all(self._subset(torch.arange(len(self.particles)), ABINITIO_PARTICLES))
-        return as_tensors(start, self.particles.box)
+        return as_tensors(start, self.particles.box) | {"start_left": torch.tensor([float(is_left)])}
+
+    def _given(self, begin: Volume | Poses) -> GivenStarts:
+        radius = cut_off_radius(self.particles, self.config.start_A)
+        return given_starts(begin, self.store, self.half_sets, radius, self.progress)
 
     def _subset(self, rows: Tensor, at_most: int) -> CoefficientStore:
         """Coefficients of some particles, at random no more than so many."""
@@ -160,6 +186,10 @@ class _SearchRun:
         self.symmetry, self.warnings = axes.symmetry, [*self.warnings, *axes.warnings]
         self.metrics.update(axes.metrics)
         return (start, found) if axes.frame is None else brought_onto_axes(axes.frame, start, found)
+
+    def _found_again(self, state: RefinementState) -> float:
+        reach = (SEARCH_RADIUS_SHARE * self.config.search_radius, self.config.shift_range_share)
+        return found_again(self.store, state, self.half_sets, reach, self.symmetry)
 
     def _refinement(self, symmetry: str, radius: float, start: dict[str, Tensor]) -> Refinement:
         settings = RefinementSettings(

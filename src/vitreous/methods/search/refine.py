@@ -7,37 +7,30 @@ import torch
 
 from vitreous.compute.progress import Progress, SilentProgress
 from vitreous.data import Journal, Particles, Poses, Result, SilentJournal, Volume
-from vitreous.errors import ConfigError, InputError
-from vitreous.fourier.filters import apply_radial, low_pass
-from vitreous.fourier.resize import resize_map
-from vitreous.fourier.shells import radial_power
-from vitreous.fourier.transform import centred_resize
+from vitreous.errors import InputError
+from vitreous.fourier.filters import low_pass
 from vitreous.methods.search.axes import IndependentMaps, found_axes
 from vitreous.methods.search.config import is_auto, require_setting, require_symmetry
+from vitreous.methods.search.given import at_image_scale, cut_off_radius, maps_of_halves
 from vitreous.methods.search.global_search import GridSearch
 from vitreous.methods.search.outcome import reconstructed, refined_in_stages
 from vitreous.methods.search.recheck import found_again
 from vitreous.methods.search.refinement import Refinement, RefinementSettings, RefinementState, particle_mask
 from vitreous.methods.search.second_look import SecondLook, doubtful_rows
 from vitreous.methods.search.stages import Stages
-from vitreous.methods.search.verdict import Evidence, judge
+from vitreous.methods.search.verdict import Evidence, independence, judge
 from vitreous.reconstruct.abinitio_input import check_input, known_diameter_A
-from vitreous.reconstruct.backprojection import solve
 from vitreous.reconstruct.coefficients import CoefficientStore
 from vitreous.reconstruct.group_spectra import balanced
-from vitreous.reconstruct.known_poses import ReconstructConfig, back_project_halves, split_half_sets
+from vitreous.reconstruct.known_poses import ReconstructConfig, split_half_sets
 from vitreous.reconstruct.symmetry_axes import BAND_RADIUS
 from vitreous.typing import Float, Map, Tensor
 
-GRID_RADIUS = (4.0, 9.0)
-"""Fourier pixels of the global search: a grid of 15° cannot use more, and less tells no directions apart."""
+GRID_RADIUS = 9.0
+"""Largest radius of the global search in Fourier pixels: a grid of 15° cannot use more."""
 
 LOOK_RADIUS = 12.0
 """Fourier pixels of the second search."""
-
-SPECTRUM_PARTICLES = 1000
-SAME = 0.01
-"""Largest relative difference of two pixel sizes that are taken for one."""
 
 
 @dataclass(frozen=True)
@@ -122,25 +115,12 @@ class _RefineRun:
     def __init__(self, config: RefineConfig, particles: Particles, progress: Progress, journal: Journal) -> None:
         self.config, self.particles, self.progress, self.journal = config, particles, progress, journal
         self.stages = Stages(journal)
-        self.start_radius = self._start_radius()
+        self.start_radius = cut_off_radius(particles, config.start_A)
         self.diameter_A, self.warnings = known_diameter_A(particles, config.diameter_A, progress)
         self.half_sets = split_half_sets(particles, config.seed)
         self.store = CoefficientStore(particles, particles.box / 2 - 1.0)
         self.symmetry = config.symmetry
         self.metrics: dict[str, float] = {}
-
-    def _start_radius(self) -> float:
-        radius = self.particles.box * self.particles.pixel_size_A / self.config.start_A
-        largest = self.particles.box / 2 - 1
-        if not GRID_RADIUS[0] <= radius <= largest:
-            side_A = self.particles.box * self.particles.pixel_size_A
-            raise ConfigError(
-                "--start does not fit the images",
-                expected=f"{side_A / largest:.1f} to {side_A / GRID_RADIUS[0]:.1f} Å",
-                found=f"{self.config.start_A:g} Å",
-                remedy="Change --start",
-            )
-        return radius
 
     def result(self, mask: Volume | None, begin: Volume | Poses) -> Result:
         """Run all stages."""
@@ -167,6 +147,7 @@ class _RefineRun:
             metrics={
                 **made.metrics,
                 **self.metrics,
+                **independence(self.start_radius, self.particles),
                 "diameter_A": self.diameter_A,
                 "refined_radius": state.radius,
                 "found_again": again,
@@ -198,7 +179,7 @@ class _RefineRun:
         return first * mask, second * mask
 
     def _found_again(self, state: RefinementState) -> float:
-        search = (min(GRID_RADIUS[1], self.particles.box / 2 - 1), self.config.shift_range_share)
+        search = (min(GRID_RADIUS, self.particles.box / 2 - 1), self.config.shift_range_share)
         return found_again(self.store, state, self.half_sets, search, self.symmetry)
 
     def _begin(self, begin: Volume | Poses) -> dict[str, Tensor]:
@@ -220,38 +201,21 @@ class _RefineRun:
 
     def _half_maps(self, poses: Poses, symmetry: str) -> tuple[Map, Map]:
         """Maps of the halves, up to the resolution of the start."""
-        radius, box = self.start_radius, self.particles.box
         arguments = (self.particles, poses, self.half_sets, symmetry, self.progress)
-        grids = back_project_halves(*arguments, radius=radius, balance=self.store.balance)
-        first, second = (self._cut_off(resize_map(solve(grid), box)) for grid in grids)
-        return first, second
+        return maps_of_halves(*arguments, radius=self.start_radius, balance=self.store.balance)
 
     def _searched(self, start: Volume) -> dict[str, Tensor]:
         """Best pose of every particle on a global grid."""
-        reference = self._scaled(self._cut_off(start.values))
-        radius = min(self.start_radius, GRID_RADIUS[1])
-        reach = (radius, self.config.shift_range_share)
+        reference = at_image_scale(
+            low_pass(start.values, self.start_radius), self.store, self.start_radius, self.config.seed
+        )
+        reach = (min(self.start_radius, GRID_RADIUS), self.config.shift_range_share)
         search = GridSearch(self.store, reference, self._white(), *reach, fine_radius=self.start_radius)
         return {**vars(search.run(self.progress)), "first": reference, "second": reference}
 
     def _white(self) -> Float[Tensor, " s"]:
         """Noise before the first round: the images' background has variance 1."""
         return torch.ones(int(self.store.disc.shell[-1]) + 1)
-
-    def _cut_off(self, values: Map) -> Map:
-        return low_pass(values, self.start_radius)
-
-    def _scaled(self, values: Map) -> Map:
-        """Give every shell the power that the particle has in the images: the grey scale of a map means nothing."""
-        generator = torch.Generator().manual_seed(self.config.seed)
-        sample = torch.randperm(len(self.particles), generator=generator)[:SPECTRUM_PARTICLES].sort().values
-        signal = self.store.spectra(sample).signal
-        power = radial_power(values).float()[: len(signal)]
-        shell = torch.arange(len(power))
-        known = (shell <= self.start_radius) & (power > 1e-6 * power[1:].max())
-        gain = torch.where(known, (signal[: len(power)] / power.clamp_min(1e-30)).sqrt(), 0.0)
-        gain[0] = gain[1]
-        return apply_radial(values, gain)
 
     def _refined(self, refinement: Refinement, found: dict[str, Tensor]) -> RefinementState:
         references = (found["first"] * refinement.mask, found["second"] * refinement.mask)
@@ -260,24 +224,3 @@ class _RefineRun:
         doubtful = doubtful_rows(found["effective_poses"])
         look = SecondLook(refinement, doubtful, radius, self.config.shift_range_share, self.progress)
         return refined_in_stages(refinement, fresh, self.stages, (self.progress, self.journal), look)
-
-
-def on_grid_of(volume: Volume, particles: Particles) -> Volume:
-    """Bring a map to the box and pixel size of particles, by cropping or padding it in real or in Fourier space.
-
-    Raises
-    ------
-    ConfigError
-        Where neither pixel size nor field are those of the particles.
-    """
-    box, pixel_A = particles.box, particles.pixel_size_A
-    if abs(volume.voxel_size_A / pixel_A - 1) < SAME:
-        return Volume(centred_resize(volume.values, box, (0, 1, 2)), pixel_A)
-    if abs(volume.box * volume.voxel_size_A / (box * pixel_A) - 1) < SAME:
-        return Volume(resize_map(volume.values, box), pixel_A)
-    raise ConfigError(
-        "--map has another grid than the particles",
-        expected=f"{pixel_A:.4g} Å per voxel, or a field of {box * pixel_A:.0f} Å",
-        found=f"{volume.box} voxels of {volume.voxel_size_A:.4g} Å",
-        remedy="Resample the map to the particles' pixel size",
-    )

@@ -1,7 +1,8 @@
 """Starting maps: one of each half-set, found independently, or else one of all particles."""
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -25,12 +26,18 @@ AGREEMENT_SHARE = 0.95
 """Two searches found the same map where it agrees to this share of the search radius."""
 
 INDEPENDENT_SHARE = 0.6
-"""The halves go on with maps of their own where these agree to this share of the search radius at least."""
+"""The halves go on with maps of their own where these agree to this share of the search radius at least.
+
+Where both halves began with the same up to some radius, it is this share of what lies beyond.
+"""
+
+SURE_ERRORS = 3.0
+"""Standard errors by which a search that came to the same map must explain images better, to be another after all."""
 
 
 @dataclass(frozen=True)
 class GivenStarts:
-    """Two maps to begin from, each made from one half of the particles with poses that are roughly right.
+    """Two maps to begin from: each made from one half of the particles with poses that are roughly right, or one twice.
 
     Attributes
     ----------
@@ -39,10 +46,13 @@ class GivenStarts:
     agreement_shell
         Shell, in Fourier pixels, at which the two maps stop agreeing (FSC 0.5). The search skips the part of its
         schedule that stays below it.
+    shared_radius
+        Fourier pixels up to which the maps may hold the same from elsewhere; 0 where they share nothing.
     """
 
     maps: tuple[Volume, Volume]
     agreement_shell: float
+    shared_radius: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -72,15 +82,18 @@ class Start:
     agreement_shell
         Shell at which the FSC of two searches' maps, aligned over rotation, shift and hand, first falls below 0.5.
     independent
-        True where each half has a map from its own particles alone; otherwise both begin with the same one.
+        True where each half has a map that was searched from its own particles alone; otherwise both have the same one.
     searches
         How many searches were made.
+    shared_radius
+        Fourier pixels up to which the halves share what they began with.
     """
 
     halves: tuple[Candidate, Candidate]
     agreement_shell: float
     independent: bool
     searches: int
+    shared_radius: float = 0.0
 
 
 @dataclass
@@ -102,35 +115,62 @@ class StartFinder:
     reports: tuple[Progress, Journal]
     searches: int = field(default=0, init=False)
 
-    def from_halves(
-        self, stores: tuple[CoefficientStore, CoefficientStore], given: GivenStarts | None = None
-    ) -> Start | None:
+    def from_halves(self, stores: tuple[CoefficientStore, CoefficientStore]) -> Start | None:
         """Search each half on its own; None where no two maps of different halves agree well enough.
 
-        The halves' searches are repeated with other seeds until two maps agree. With given maps there is one search
-        of each half, which begins with its map.
+        The halves' searches are repeated with other seeds until two maps agree.
         """
         found: tuple[list[Candidate], list[Candidate]] = ([], [])
         best: Start | None = None
-        for _ in range(1 if given is not None else self.config.starts):
+        for _ in range(self.config.starts):
             for half, store in enumerate(stores):
-                found[half].append(self._search(store) if given is None else self._search(store, given, half))
+                found[half].append(self._search(store))
             newest = len(found[0]) - 1
             pairs = [(i, j) for i in range(newest + 1) for j in range(newest + 1) if newest in (i, j)]
             for i, j in pairs:
                 pair = self._pair(found[0][i], found[1][j])
                 best = pair if best is None or pair.agreement_shell > best.agreement_shell else best
-            if best is not None and best.agreement_shell >= AGREEMENT_SHARE * self.config.search_radius:
+            if best is not None and self._is_same(best.agreement_shell):
                 break
-        enough = best is not None and best.agreement_shell >= INDEPENDENT_SHARE * self.config.search_radius
+        enough = best is not None and best.agreement_shell >= enough_shell(self.config.search_radius)
         return best if enough else None
+
+    def from_given(self, stores: tuple[CoefficientStore, CoefficientStore], given: GivenStarts) -> Start | None:
+        """Search each half from its given map; None where that leads nowhere, and is to be left.
+
+        That is where the maps of the halves do not agree well enough, or where a search from random orientations
+        explains the images better. Such a search is a control where the given maps share something: both halves may be
+        led astray alike, and agree all the same.
+        """
+        first, second = (self._search(store, given, half) for half, store in enumerate(stores))
+        pair = self._pair(first, second)
+        if pair.agreement_shell < enough_shell(self.config.search_radius, given.shared_radius):
+            return None
+        if given.shared_radius == 0:
+            return pair
+        reached = 0.0
+        for _ in range(self.config.starts):
+            control = self._search(stores[0])
+            shell = self._pair(first, control).agreement_shell
+            gain = self._evidence(stores[1], control) - self._evidence(stores[1], first)
+            if is_better(gain, surely=self._is_same(shell)):
+                return None
+            reached = max(reached, shell)
+            if self._is_same(reached):
+                break
+        return replace(pair, agreement_shell=reached, searches=self.searches, shared_radius=given.shared_radius)
+
+    def _is_same(self, shell: float) -> bool:
+        """Whether two maps that agree up to a shell are one."""
+        return shell >= AGREEMENT_SHARE * self.config.search_radius
 
     def from_all(self, store: CoefficientStore) -> Start:
         """Search all particles twice; both halves begin with the map that explains them better."""
         runs = [self._search(store) for _ in range(2)]
-        best, other = sorted(runs, key=lambda run: -self._evidence(store, run))
+        best, other = sorted(runs, key=lambda run: -float(self._evidence(store, run).mean()))
         shell = self._pair(best, other).agreement_shell
-        return Start((best, best), shell, independent=False, searches=self.searches)
+        radius = self.config.search_radius
+        return Start((best, best), shell, independent=False, searches=self.searches, shared_radius=radius)
 
     def _search(self, store: CoefficientStore, given: GivenStarts | None = None, half: int = 0) -> Candidate:
         """Search from random orientations, or from the given map of a half (0 or 1)."""
@@ -140,7 +180,7 @@ class StartFinder:
         run = AbInitio(store, self.config, self.diameter_px, torch.Generator().manual_seed(seed))
         begin = None if given is None else resize_map(given.maps[half].values / store.disc.box, run.box)
         shell = 0.0 if given is None else given.agreement_shell
-        (found,) = run.run(*self.reports, self.searches, begin, start_shell=shell)
+        (found,) = run.run(*self.reports, self.searches, None if begin is None else [begin], start_shell=shell)
         return Candidate(found, run.noise)
 
     def _pair(self, first: Candidate, second: Candidate) -> Start:
@@ -148,9 +188,15 @@ class StartFinder:
         found, reached = in_frame_of(second.map, first.map, self.config.search_radius)
         return Start((first, Candidate(found, second.noise)), reached, independent=True, searches=self.searches)
 
-    def _evidence(self, store: CoefficientStore, run: Candidate) -> float:
+    def _evidence(self, store: CoefficientStore, run: Candidate) -> Float[Tensor, " m"]:
         sample = torch.arange(0, len(store), max(1, len(store) // JUDGES))
-        return mean_evidence(store, sample, [run.map], self.config.search_radius)
+        return evidence_of_images(store, sample, [run.map], self.config.search_radius)
+
+
+def enough_shell(search_radius: float, shared_radius: float = 0.0) -> float:
+    """Shell to which the maps of two halves must agree, so that each half goes on with its own."""
+    shared = min(shared_radius, search_radius)
+    return shared + INDEPENDENT_SHARE * (search_radius - shared)
 
 
 def in_frame_of(estimate: Map, target: Map, radius: float) -> tuple[Map, float]:
@@ -164,13 +210,19 @@ def in_frame_of(estimate: Map, target: Map, radius: float) -> tuple[Map, float]:
     return found, agreement_shell(found, target, radius)
 
 
-def mean_evidence(
+def is_better(gain: Float[Tensor, " m"], *, surely: bool) -> bool:
+    """Whether images gain in log-likelihood on the mean; ``surely`` asks for three standard errors."""
+    least = SURE_ERRORS * float(gain.std()) / math.sqrt(len(gain)) if surely else 0.0
+    return float(gain.mean()) > least
+
+
+def evidence_of_images(
     store: CoefficientStore, sample: Int[Tensor, " m"], maps: Sequence[Map], search_radius: float
-) -> float:
-    """Mean log-likelihood of some images, summed over maps and poses of the grid, with a noise spectrum of 1."""
+) -> Float[Tensor, " m"]:
+    """Log-likelihood of some images, summed over maps and poses of the grid, with a noise spectrum of 1."""
     box, white = store.disc.box, torch.ones(int(store.disc.shell[-1]) + 1)
     searches = (GridSearch(store, resize_map(m, box), white, 0.75 * search_radius, 0.0) for m in maps)
-    return float(torch.stack([one.run_on(sample).log_evidence for one in searches]).logsumexp(0).mean())
+    return torch.stack([one.run_on(sample).log_evidence for one in searches]).logsumexp(0)
 
 
 def as_tensors(start: Start, box: int) -> dict[str, Tensor]:
@@ -183,4 +235,5 @@ def as_tensors(start: Start, box: int) -> dict[str, Tensor]:
         "agreement_shell": torch.tensor([start.agreement_shell]),
         "independent": torch.tensor([float(start.independent)]),
         "searches": torch.tensor([float(start.searches)]),
+        "shared_radius": torch.tensor([start.shared_radius]),
     }

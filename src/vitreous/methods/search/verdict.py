@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from vitreous.constants import FSC_GOLD_STANDARD
-from vitreous.data import Result
+from vitreous.data import Particles, Result
 from vitreous.fourier.shells import crossing_shell
 from vitreous.methods.search.starts import AGREEMENT_SHARE
 from vitreous.typing import Float, Tensor
@@ -31,7 +31,9 @@ class Evidence:
     found_again
         Share of the particles that find their refined pose again in a global search; None where it was not asked.
     independent
-        Whether each half began with a map from its own particles alone.
+        Whether each half was searched from its own particles alone.
+    shared_radius
+        Fourier pixels up to which these searches began with the same; 0 where with nothing.
     """
 
     agreement_shell: float
@@ -39,37 +41,21 @@ class Evidence:
     gains: Float[Tensor, " n"]
     found_again: float | None = None
     independent: bool = False
+    shared_radius: float = 0.0
 
 
 def judge(made: Result, evidence: Evidence, search_radius: float) -> tuple[str, list[str]]:
     """Verdict and its reasons in plain words.
 
     ``failed`` if the half-maps do not agree beyond seven shells, the map explains no image, or images fit a thousand
-    poses alike; ``ambiguous`` if two starts led to different maps, the half-maps part before the radius of the start,
-    or the median image fits twenty poses alike; ``solved`` otherwise. Halves that began with maps of their own, and
-    agree in the end, need not have agreed from the first.
+    poses alike; ``ambiguous`` if two searches led to different maps, the half-maps part before the radius of the
+    search or of a given start, or the median image fits twenty poses alike; ``solved`` otherwise. Halves that share
+    nothing, and agree in the end, need not have agreed from the first.
     """
     failure = _failure(made, evidence)
     if failure is not None:
         return "failed", [failure]
-    reasons = []
-    if not evidence.independent and evidence.agreement_shell < AGREEMENT_SHARE * search_radius:
-        reasons.append(
-            f"Two searches from different starts agree to shell {evidence.agreement_shell:.1f} of "
-            f"{search_radius:.0f} only: the better one was kept, but it may be wrong, whatever its half-maps say, "
-            "because both halves begin with it. Repeat with other seeds and trust a map that comes back."
-        )
-    shell = None if made.curves is None else crossing_shell(made.curves.final, FSC_GOLD_STANDARD)
-    if made.curves is not None and shell is not None and shell <= search_radius:
-        start_A = 1 / (search_radius * float(made.curves.frequency_per_A[1]))
-        why = (
-            f"The halves, found independently, agree to less than the {start_A:.1f} Å of the search: that may be a "
-            "shape without detail."
-            if evidence.independent
-            else f"Both halves begin with one map that reaches {start_A:.1f} Å, and their FSC falls before that: the "
-            "stated resolution is not independent evidence."
-        )
-        reasons.append(f"{why} Use more particles, or a larger box or smaller pixels.")
+    reasons = [*_parted_searches(evidence, search_radius), *_early_crossing(made, evidence, search_radius)]
     if evidence.found_again is not None and evidence.found_again < AMBIGUOUS_FOUND_AGAIN:
         reasons.append(
             f"Only {evidence.found_again:.0%} of the particles find their pose again when all orientations are "
@@ -84,6 +70,48 @@ def judge(made: Result, evidence: Evidence, search_radius: float) -> tuple[str, 
     return ("ambiguous" if reasons else "solved"), reasons
 
 
+def independence(shared_radius: float, particles: Particles) -> dict[str, float]:
+    """For the summary: the resolution in Å beyond which nothing was shared by the halves, where anything was."""
+    side_A = particles.box * particles.pixel_size_A
+    return {"independent_beyond_A": side_A / shared_radius} if shared_radius > 0 else {}
+
+
+def _parted_searches(evidence: Evidence, search_radius: float) -> list[str]:
+    """Why searches that led to different maps make a result uncertain, unless the halves share nothing."""
+    shares_nothing = evidence.independent and evidence.shared_radius == 0
+    if shares_nothing or evidence.agreement_shell >= AGREEMENT_SHARE * search_radius:
+        return []
+    shells = f"to shell {evidence.agreement_shell:.1f} of {search_radius:.0f} only"
+    if evidence.independent:
+        return [
+            f"A search from random orientations agrees {shells} with what the given start led to. The latter explains "
+            "the images better and was kept, but a start can mislead both halves alike: their FSC does not show it. "
+            "Trust the map if runs from other starts come back to it."
+        ]
+    return [
+        f"Two searches from different starts agree {shells}: the better one was kept, but it may be wrong, whatever "
+        "its half-maps say, because both halves begin with it. Repeat with other seeds and trust a map that comes back."
+    ]
+
+
+def _early_crossing(made: Result, evidence: Evidence, search_radius: float) -> list[str]:
+    """Why half-maps that part before the radius of the search, or of what they share, show less than they seem to."""
+    shell = None if made.curves is None else crossing_shell(made.curves.final, FSC_GOLD_STANDARD)
+    shared = evidence.shared_radius or search_radius
+    radius = max(search_radius, evidence.shared_radius)
+    if made.curves is None or shell is None or shell > radius:
+        return []
+    step_per_A = float(made.curves.frequency_per_A[1])
+    why = (
+        f"The halves, searched independently, agree to less than the {1 / (radius * step_per_A):.1f} Å of the search: "
+        "that may be a shape without detail."
+        if evidence.independent and shell > evidence.shared_radius
+        else f"Both halves begin with a start that reaches {1 / (shared * step_per_A):.1f} Å, and their FSC falls "
+        "before that: the stated resolution is not independent evidence."
+    )
+    return [f"{why} Use more particles, or a larger box or smaller pixels."]
+
+
 def _failure(made: Result, evidence: Evidence) -> str | None:
     shell = None if made.curves is None else crossing_shell(made.curves.unmasked, FSC_GOLD_STANDARD)
     if made.curves is not None and shell is not None and shell < FAILED_BELOW_SHELL:
@@ -95,7 +123,7 @@ def _failure(made: Result, evidence: Evidence) -> str | None:
     if evidence.found_again is not None and evidence.found_again < FAILED_FOUND_AGAIN:
         return (
             f"Only {evidence.found_again:.0%} of the particles find their pose again when all orientations are "
-            "searched: most poses are wrong. Give a map with --map, or run `vitreous abinitio`."
+            "searched: most poses are wrong. Give another map with --map, or run `vitreous abinitio` without one."
         )
     if float(evidence.gains.median()) <= 0:
         return "The map explains less than half of the images. Clean the particles by 2D classification."
