@@ -10,7 +10,7 @@ from vitreous.compute.processes import current_share
 from vitreous.fourier.frequencies import Disc
 from vitreous.physics.slices import SliceAccumulator
 from vitreous.reconstruct import posterior_kernels
-from vitreous.reconstruct.expectation import References, cross_terms
+from vitreous.reconstruct.expectation import AnyReferences, cross_terms
 from vitreous.typing import Float, Int, Rotations
 
 _NEGLIGIBLE = 1e-3
@@ -55,12 +55,12 @@ class RotationSums:
         self._mass += per_rotation.sum(0)
 
     def add_posterior(
-        self, copies: Float[Tensor, "mt k2"], c2: Float[Tensor, "m k"], references: References, sharpness: float
+        self, copies: Float[Tensor, "mt k2"], c2: Float[Tensor, "m k"], references: AnyReferences, sharpness: float
     ) -> PosteriorSummary:
         """Add images with their posterior to the power ``sharpness``; only poses that carry weight are touched."""
         images = len(c2)
         cross = cross_terms(copies, images, references)
-        norms = c2 @ references.power.T
+        norms = references.norms(c2)
         best = torch.empty(images, dtype=torch.int64)
         effective, evidence = torch.empty(2, images)
         sums = (self._values.numpy(), self._weights.numpy(), self._mass.numpy())

@@ -19,9 +19,10 @@ from vitreous.methods.search.schedule import GRID_INPLANE, GRID_NSIDE, Step, sch
 from vitreous.physics.slices import FourierVolume, SliceAccumulator
 from vitreous.reconstruct.backprojection import solve, working_box
 from vitreous.reconstruct.coefficients import Coefficients, CoefficientStore, Spectra
-from vitreous.reconstruct.expectation import References, centred_copies, score, sharpness_for
+from vitreous.reconstruct.expectation import AnyReferences, centred_copies, references_of, score, sharpness_for
 from vitreous.reconstruct.masks import sphere_mask
 from vitreous.reconstruct.maximisation import RotationSums
+from vitreous.reconstruct.rings import PoseGrid
 from vitreous.typing import Float, Int, Map
 
 START_IMAGES = 1000
@@ -223,9 +224,8 @@ class AbInitio:
         range_share = self.config.shift_range_share if step.with_shifts else 0.0
         shifts = shift_grid(disc.box, step.radius, range_share, self.generator)
         rotations = (self.grid @ turn).contiguous()
-        references = References.joined(
-            [References.of(FourierVolume.from_map(v), rotations, shifts, disc, count) for v in state.values]
-        )
+        volumes = [FourierVolume.from_map(values) for values in state.values]
+        references = references_of(self.config.estep, volumes, PoseGrid(rotations, GRID_INPLANE, shifts), disc, count)
         inverse_noise = (1 / state.noise)[disc.shell[:count]]
         batch = self._minibatch(step)
         at_a_time = references.images_per_chunk()
@@ -256,7 +256,7 @@ class AbInitio:
         return float(effective.median())
 
     def _sharpness(
-        self, indices: Int[Tensor, " m"], references: References, inverse_noise: Float[Tensor, " k"], step: Step
+        self, indices: Int[Tensor, " m"], references: AnyReferences, inverse_noise: Float[Tensor, " k"], step: Step
     ) -> float:
         """Exponent that gives the step's effective number of poses, found on a few images; never above 1."""
         if step.effective_poses is None:
@@ -304,10 +304,10 @@ def _steps_from(steps: list[Step], shell: float) -> list[Step]:
     return [step for step in steps if step.radius >= shell]
 
 
-def _explained_power(part: Coefficients, references: References, best: Int[Tensor, " m"]) -> Float[Tensor, "2 k"]:
+def _explained_power(part: Coefficients, references: AnyReferences, best: Int[Tensor, " m"]) -> Float[Tensor, "2 k"]:
     """Power that the best poses explain, ``Σ C²·(2·Re⟨Y·C, P⟩ − C²·|P|²)``, and ``ΣC²``: weighted as the total is."""
     n_rotations = len(references.rotations)
-    slices = torch.view_as_complex(references.slices[best % n_rotations].view(len(part), -1, 2))
+    slices = references.slices_at(best % n_rotations)
     moved = part.yc * references.phases[torch.div(best, n_rotations, rounding_mode="floor")]
     gain = 2 * (moved.conj() * slices).real - part.c2 * slices.abs().square()
     return torch.stack([(part.c2 * gain).sum(0), part.c2.sum(0)])

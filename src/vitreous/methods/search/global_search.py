@@ -14,8 +14,10 @@ from vitreous.methods.search.schedule import GRID_INPLANE, GRID_NSIDE, shift_gri
 from vitreous.physics.slices import FourierVolume
 from vitreous.reconstruct import posterior_kernels
 from vitreous.reconstruct.coefficients import Coefficients, CoefficientStore
-from vitreous.reconstruct.expectation import References, centred_copies, cross_terms
+from vitreous.reconstruct.estep import EStep
+from vitreous.reconstruct.expectation import AnyReferences, centred_copies, cross_terms, references_of
 from vitreous.reconstruct.gauss_newton import Target, refine_poses
+from vitreous.reconstruct.rings import PoseGrid
 from vitreous.typing import Float, Int, Map, Rotations, Shifts
 
 CANDIDATES = 3
@@ -61,17 +63,27 @@ class GridSearch:
         Resolution of the search in pixels of frequency.
     shift_share
         Largest shift, as a share of the box.
+    estep
+        How scores are computed.
     """
 
     def __init__(
-        self, store: CoefficientStore, values: Map, noise: Float[Tensor, " s"], radius: float, shift_share: float
+        self,
+        store: CoefficientStore,
+        values: Map,
+        noise: Float[Tensor, " s"],
+        radius: float,
+        shift_share: float,
+        *,
+        estep: EStep = "auto",
     ) -> None:
         disc = store.disc
         count = disc.count(radius)
         volume = FourierVolume.from_map(values)
         shifts = shift_grid(disc.box, radius, shift_share, None)
         self.store = store
-        self.references = References.of(volume, so3_grid(GRID_NSIDE, GRID_INPLANE), shifts, disc, count)
+        grid = PoseGrid(so3_grid(GRID_NSIDE, GRID_INPLANE), GRID_INPLANE, shifts)
+        self.references = references_of(estep, [volume], grid, disc, count)
         self.target = Target(volume, disc, (1 / noise)[disc.shell[:count]])
 
     def run(self, progress: Progress) -> GlobalPoses:
@@ -114,6 +126,8 @@ def search_halves(
     halves: Sequence[tuple[Map, Float[Tensor, " s"]]],
     reach: tuple[float, float],
     progress: Progress,
+    *,
+    estep: EStep = "auto",
 ) -> dict[str, Tensor]:
     """Fields of :class:`GlobalPoses` for all particles, each searched against the map of its half.
 
@@ -129,23 +143,25 @@ def search_halves(
         Radius in pixels of frequency, and largest shift as a share of the box.
     progress
         Where to report.
+    estep
+        How scores are computed.
     """
     parts = []
     for rows, (values, noise) in zip(members, halves, strict=True):
-        search = GridSearch(store.subset(rows, reach[0], progress), values, noise, *reach)
+        search = GridSearch(store.subset(rows, reach[0], progress), values, noise, *reach, estep=estep)
         parts.append(vars(search.run(progress)))
     order = torch.cat(list(members)).argsort()
     return {name: torch.cat([part[name] for part in parts])[order] for name in parts[0]}
 
 
 def _candidates(
-    part: Coefficients, rows: Int[Tensor, " m"], references: References, target: Target
+    part: Coefficients, rows: Int[Tensor, " m"], references: AnyReferences, target: Target
 ) -> tuple[Tensor, ...]:
     """Best rotations and shifts of some images on the grid, and how sure it is."""
     chosen = slice(int(rows[0]), int(rows[-1]) + 1)
     weighted = Coefficients(part.yc[chosen], part.c2[chosen]).weighted(target.inverse_noise)
     cross = cross_terms(centred_copies(weighted.yc, references.phases), len(rows), references)
-    norms = weighted.c2 @ references.power.T
+    norms = references.norms(weighted.c2)
     turn, shift = torch.empty(2, len(rows), CANDIDATES, dtype=torch.int64)
     effective, probability, evidence = torch.empty(3, len(rows))
     posterior_kernels.candidates_kernel(

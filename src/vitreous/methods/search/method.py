@@ -139,7 +139,8 @@ class _SearchRun:
         """Poses of all particles, each found against the map of its half."""
         reach = (SEARCH_RADIUS_SHARE * self.config.search_radius, self.config.shift_range_share)
         halves = [(start[f"map{number}"], start["noise"][number - 1]) for number in (1, 2)]
-        return search_halves(self.store, self.members, halves, reach, self.progress)
+        estep = self.config.estep
+        return search_halves(self.store, self.members, halves, reach, self.progress, estep=estep)
 
     def _on_axes(
         self, start: dict[str, Tensor], found: dict[str, Tensor]
