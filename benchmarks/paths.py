@@ -30,7 +30,14 @@ from vitreous.methods.search.config import SearchConfig
 from vitreous.methods.search.schedule import GRID_NSIDE, shift_grid
 from vitreous.physics.slices import FourierVolume
 from vitreous.reconstruct.estep import EStep
-from vitreous.reconstruct.expectation import AnyReferences, centred_copies, cross_terms, references_of, score
+from vitreous.reconstruct.expectation import (
+    AnyReferences,
+    References,
+    centred_copies,
+    cross_terms,
+    references_of,
+    score,
+)
 from vitreous.reconstruct.rings import PoseGrid
 from vitreous.simulate.density import DensityGrid, atoms_to_density
 from vitreous.simulate.phantom import Phantom
@@ -98,10 +105,10 @@ def measure(values: Map, radius: float, inplane: int, rounds: int) -> dict[EStep
     shifts = shift_grid(pixels.box, radius, SearchConfig.shift_range_share, generator)
     rotations = (so3_grid(GRID_NSIDE, inplane) @ random_rotations(1, generator)[0]).contiguous()
     grid = PoseGrid(rotations, inplane, shifts)
-    volume, fine = FourierVolume.from_map(values), FourierVolume.from_map(values, FINE_PADDING)
-    slicing = {path: partial(references_of, path, [volume], grid, pixels, count) for path in PATHS}
+    fine = FourierVolume.from_map(values, FINE_PADDING)
+    slicing = {path: partial(references_of, path, [values], grid, pixels, count) for path in PATHS}
     references = {path: call() for path, call in slicing.items()}
-    exact = references_of("products", [fine], grid, pixels, count)
+    exact = References.of(fine, rotations, shifts, pixels, count)
     yc, c2 = some_images(fine, pixels, count, exact.images_per_chunk())
     chunk = Chunk(centred_copies(yc, exact.phases), c2)
     truth = chunk.scored_by(exact).clone()

@@ -10,11 +10,13 @@ import torch
 from torch import Tensor
 
 from vitreous.fourier.frequencies import Disc
+from vitreous.fourier.resize import resize_map
 from vitreous.physics.shifts import disc_phases
 from vitreous.physics.slices import FourierVolume
+from vitreous.reconstruct.backprojection import working_box
 from vitreous.reconstruct.estep import EStep, images_per_chunk, scratch
 from vitreous.reconstruct.rings import PoseGrid, RingReferences
-from vitreous.typing import Complex, Float, Int
+from vitreous.typing import Complex, Float, Int, Map
 
 
 @dataclass(frozen=True)
@@ -84,26 +86,35 @@ class References:
         return torch.view_as_complex(self.slices[index].view(len(index), -1, 2))
 
 
+RING_PADDING = 4
+"""Of transforms that rings are sampled from; with 2, scores were off by several times as much as those of products."""
+
 AnyReferences = References | RingReferences
 """Slices on a pose grid; both score images in the same order of poses."""
 
 
-def references_of(
-    path: EStep, volumes: Sequence[FourierVolume], grid: PoseGrid, disc: Disc, count: int
-) -> AnyReferences:
-    """Slices of one or several maps on a pose grid, for the E-step by products or by rings.
+def references_of(path: EStep, maps: Sequence[Map], grid: PoseGrid, disc: Disc, count: int) -> AnyReferences:
+    """Slices of one or several maps (of the field of the images, in boxes of any size), for products or rings.
 
     ``auto`` takes rings on the CPU, where they were faster at every size that was measured (docs/methods/search.md),
     and products on a GPU, where a few large operations beat many small ones.
     """
     if path == "rings" or (path == "auto" and grid.rotations.device.type == "cpu" and grid.inplane % 2 == 0):
+        volumes = [_ring_volume(values, float(disc.radius[count - 1])) for values in maps]
         return RingReferences.joined([RingReferences.of(volume, grid, disc, count) for volume in volumes])
+    volumes = [FourierVolume.from_map(values) for values in maps]
     return References.joined([References.of(volume, grid.rotations, grid.shifts_px, disc, count) for volume in volumes])
 
 
 def centred_copies(yc: Complex[Tensor, "m k"], phases: Complex[Tensor, "t k"]) -> Float[Tensor, "mt k2"]:
     """Every image moved by every shift, real and imaginary parts interleaved, ``[m·t, 2k]``."""
     return torch.view_as_real(yc[:, None] * phases).flatten(2).flatten(0, 1)
+
+
+def _ring_volume(values: Map, radius: float) -> FourierVolume:
+    """Transform of a map, cut to what its rings need and padded more: harmonics magnify the errors of slices."""
+    box = min(values.shape[-1], working_box(radius))
+    return FourierVolume.from_map(resize_map(values, box), RING_PADDING)
 
 
 def cross_terms(copies: Float[Tensor, "mt k2"], images: int, references: AnyReferences) -> Float[Tensor, "m t r"]:

@@ -16,7 +16,7 @@ from vitreous.geometry.grids import so3_grid
 from vitreous.geometry.rotations import random_rotations
 from vitreous.methods.search.config import SearchConfig
 from vitreous.methods.search.schedule import GRID_INPLANE, GRID_NSIDE, Step, schedule, shift_grid
-from vitreous.physics.slices import FourierVolume, SliceAccumulator
+from vitreous.physics.slices import SliceAccumulator
 from vitreous.reconstruct.backprojection import solve, working_box
 from vitreous.reconstruct.coefficients import Coefficients, CoefficientStore, Spectra
 from vitreous.reconstruct.expectation import AnyReferences, centred_copies, references_of, score, sharpness_for
@@ -224,8 +224,8 @@ class AbInitio:
         range_share = self.config.shift_range_share if step.with_shifts else 0.0
         shifts = shift_grid(disc.box, step.radius, range_share, self.generator)
         rotations = (self.grid @ turn).contiguous()
-        volumes = [FourierVolume.from_map(values) for values in state.values]
-        references = references_of(self.config.estep, volumes, PoseGrid(rotations, GRID_INPLANE, shifts), disc, count)
+        grid = PoseGrid(rotations, GRID_INPLANE, shifts)
+        references = references_of(self.config.estep, state.values, grid, disc, count)
         inverse_noise = (1 / state.noise)[disc.shell[:count]]
         batch = self._minibatch(step)
         at_a_time = references.images_per_chunk()

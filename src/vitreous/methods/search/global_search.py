@@ -83,7 +83,7 @@ class GridSearch:
         shifts = shift_grid(disc.box, radius, shift_share, None)
         self.store = store
         grid = PoseGrid(so3_grid(GRID_NSIDE, GRID_INPLANE), GRID_INPLANE, shifts)
-        self.references = references_of(estep, [volume], grid, disc, count)
+        self.references = references_of(estep, [values], grid, disc, count)
         self.target = Target(volume, disc, (1 / noise)[disc.shell[:count]])
 
     def run(self, progress: Progress) -> GlobalPoses:
