@@ -19,6 +19,7 @@ from vitreous.cli.running import (
     read_mask,
     read_with,
     require_plain_cpu,
+    use_device_of,
 )
 from vitreous.compute.processes import current_share
 from vitreous.data import Particles
@@ -64,7 +65,9 @@ class AbInitio:
 
     def run(self, context: RunContext) -> None:
         """Read the particles, search, write."""
-        require_plain_cpu(self.common, "vitreous abinitio")
+        if self.method == "fastar":
+            require_plain_cpu(self.common, "vitreous abinitio --method fastar")
+        use_device_of(self.common, "vitreous abinitio")
         if not prepare(self.output, self.common):
             context.say(f"{self.output} holds the finished run")
             return

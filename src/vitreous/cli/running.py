@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vitreous.cli.context import RunContext
 from vitreous.cli.options import Common
-from vitreous.compute.device import resolve_device
+from vitreous.compute.device import resolve_device, use_device
 from vitreous.compute.memory import MemoryBudget
 from vitreous.compute.processes import current_share
 from vitreous.compute.threads import set_threads
@@ -108,6 +108,24 @@ def require_plain_cpu(common: Common, what: str) -> None:
         raise ConfigError(
             f"{what} runs on the CPU only", found=f"--device {common.device}", remedy="Leave --device out"
         )
+    _require_single_precision(common, what)
+
+
+def use_device_of(common: Common, what: str) -> None:
+    """Compute on the device of ``--device`` what can be computed there; auto is the CPU.
+
+    Raises
+    ------
+    ConfigError
+        Where ``--device`` or ``--precision`` name what there is not.
+    ResourceError
+        Where there is no such GPU.
+    """
+    use_device(resolve_device("cpu" if common.device == "auto" else common.device))
+    _require_single_precision(common, what)
+
+
+def _require_single_precision(common: Common, what: str) -> None:
     if common.precision != "32-true":
         raise ConfigError(
             f"{what} computes in single precision only",

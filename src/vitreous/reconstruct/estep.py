@@ -12,7 +12,7 @@ EStep = Literal["auto", "products", "rings"]
 CHUNK_SCORES = 400_000
 """Scores computed at a time: few enough to stay in cache, many enough for an efficient matrix product."""
 
-GPU_CHUNK_SCORES = 100_000_000
+GPU_CHUNK_SCORES = 10_000_000
 """The same on a GPU, where large operations pay."""
 
 _scratch = threading.local()

@@ -14,6 +14,7 @@ from vitreous.fourier.resize import resize_map
 from vitreous.physics.shifts import disc_phases
 from vitreous.physics.slices import FourierVolume
 from vitreous.reconstruct.backprojection import working_box
+from vitreous.reconstruct.coefficients import Coefficients
 from vitreous.reconstruct.estep import EStep, images_per_chunk, scratch
 from vitreous.reconstruct.rings import PoseGrid, RingReferences
 from vitreous.typing import Complex, Float, Int, Map
@@ -97,8 +98,9 @@ def references_of(path: EStep, maps: Sequence[Map], grid: PoseGrid, disc: Disc, 
     """Slices of one or several maps (of the field of the images, in boxes of any size), for products or rings.
 
     ``auto`` takes rings on the CPU, where they were faster at every size that was measured (docs/methods/search.md),
-    and products on a GPU, where a few large operations beat many small ones.
+    and products on a GPU, where neither was measured. The slices are on the device of the grid.
     """
+    maps = [values.to(grid.rotations.device) for values in maps]
     if path == "rings" or (path == "auto" and grid.rotations.device.type == "cpu" and grid.inplane % 2 == 0):
         volumes = [_ring_volume(values, float(disc.radius[count - 1])) for values in maps]
         return RingReferences.joined([RingReferences.of(volume, grid, disc, count) for volume in volumes])
@@ -109,6 +111,11 @@ def references_of(path: EStep, maps: Sequence[Map], grid: PoseGrid, disc: Disc, 
 def centred_copies(yc: Complex[Tensor, "m k"], phases: Complex[Tensor, "t k"]) -> Float[Tensor, "mt k2"]:
     """Every image moved by every shift, real and imaginary parts interleaved, ``[m·t, 2k]``."""
     return torch.view_as_real(yc[:, None] * phases).flatten(2).flatten(0, 1)
+
+
+def on_device(part: Coefficients, device: torch.device) -> Coefficients:
+    """Coefficients in the memory of a device."""
+    return Coefficients(part.yc.to(device), part.c2.to(device))
 
 
 def _ring_volume(values: Map, radius: float) -> FourierVolume:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from vitreous.compute.device import compute_device
 from vitreous.compute.parallel import map_on_threads
 from vitreous.compute.processes import current_share, pieces
 from vitreous.compute.progress import Progress, SilentProgress
@@ -15,8 +16,9 @@ from vitreous.physics.slices import FourierVolume
 from vitreous.reconstruct import posterior_kernels
 from vitreous.reconstruct.coefficients import Coefficients, CoefficientStore
 from vitreous.reconstruct.estep import EStep
-from vitreous.reconstruct.expectation import AnyReferences, centred_copies, cross_terms, references_of
+from vitreous.reconstruct.expectation import AnyReferences, centred_copies, cross_terms, on_device, references_of
 from vitreous.reconstruct.gauss_newton import Target, refine_poses
+from vitreous.reconstruct.posterior_plain import best_candidates
 from vitreous.reconstruct.rings import PoseGrid
 from vitreous.typing import Float, Int, Map, Rotations, Shifts
 
@@ -82,7 +84,8 @@ class GridSearch:
         volume = FourierVolume.from_map(values)
         shifts = shift_grid(disc.box, radius, shift_share, None)
         self.store = store
-        grid = PoseGrid(so3_grid(GRID_NSIDE, GRID_INPLANE), GRID_INPLANE, shifts)
+        device = compute_device()
+        grid = PoseGrid(so3_grid(GRID_NSIDE, GRID_INPLANE).to(device), GRID_INPLANE, shifts.to(device))
         self.references = references_of(estep, [values], grid, disc, count)
         self.target = Target(volume, disc, (1 / noise)[disc.shell[:count]])
 
@@ -114,7 +117,8 @@ class GridSearch:
         grid_search = map_on_threads(lambda _, r: _candidates(part, r, references, target), rows)
         turn, shift, *scores = (torch.cat(column) for column in zip(*grid_search, strict=True))
         repeated = Coefficients(part.yc.repeat_interleave(CANDIDATES, 0), part.c2.repeat_interleave(CANDIDATES, 0))
-        starts = (references.rotations[turn.reshape(-1)], references.shifts_px[shift.reshape(-1)])
+        grid = (references.rotations.cpu(), references.shifts_px.cpu())
+        starts = (grid[0][turn.reshape(-1)], grid[1][shift.reshape(-1)])
         polished = refine_poses(target, repeated, *starts, steps=POLISH_STEPS)
         winner = polished.costs.view(-1, CANDIDATES).argmin(1) + CANDIDATES * torch.arange(len(part))
         return (polished.rotations[winner], polished.shifts_px[winner], *scores)
@@ -160,8 +164,12 @@ def _candidates(
     """Best rotations and shifts of some images on the grid, and how sure it is."""
     chosen = slice(int(rows[0]), int(rows[-1]) + 1)
     weighted = Coefficients(part.yc[chosen], part.c2[chosen]).weighted(target.inverse_noise)
+    weighted = on_device(weighted, references.phases.device)
     cross = cross_terms(centred_copies(weighted.yc, references.phases), len(rows), references)
     norms = references.norms(weighted.c2)
+    if cross.device.type != "cpu":
+        turn, shift, probability, effective, evidence = best_candidates(cross, norms, CANDIDATES)
+        return turn.cpu(), shift.cpu(), effective.cpu(), probability.cpu(), evidence.cpu()
     turn, shift = torch.empty(2, len(rows), CANDIDATES, dtype=torch.int64)
     effective, probability, evidence = torch.empty(3, len(rows))
     posterior_kernels.candidates_kernel(
