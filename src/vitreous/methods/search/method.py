@@ -176,7 +176,8 @@ class _SearchRun:
         references = (start["map1"], start["map2"])
         fresh = refinement.start((found["rotations"], found["shifts_px"]), start["noise"].mean(0), references)
         doubtful, share = doubtful_rows(found["effective_poses"]), self.config.shift_range_share
-        look = SecondLook(refinement, doubtful, self.config.search_radius, share, self.progress)
+        reach = (self.config.search_radius, share)
+        look = SecondLook(refinement, doubtful, *reach, self.progress, estep=self.config.estep)
         return refined_in_stages(refinement, fresh, self.stages, (self.progress, self.journal), look)
 
 
