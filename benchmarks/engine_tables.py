@@ -210,6 +210,22 @@ def estep_table(records: Records) -> str:
     return "\n".join(parts)
 
 
+def paths_table(records: Records) -> str:
+    """Time and error of both paths, at each radius and number of in-plane angles."""
+    columns = {
+        "coefficients": "coefficients",
+        "shifts": "shifts",
+        "cross_ms": "cross terms, ms",
+        "norms_ms": "norms, ms",
+        "slices_ms": "slices, ms",
+        "speed_over_products": "speed of cross terms over products",
+        "score_error": "error of scores",
+        "score_std": "standard deviation of scores",
+    }
+    rows = [[*settings(r, "radius", "in_plane", "path"), *figures(r, columns)] for r in records]
+    return table(["radius", "in-plane angles", "path", *columns.values()], rows)
+
+
 def _cost(record: BenchmarkRecord) -> list[str]:
     if not is_measured(record):
         return [NO_FIGURE] * 2
@@ -230,5 +246,6 @@ ENGINE_TABLES: dict[str, Table] = {
     "engine-cost": ("What the engine costs", cost_table),
     "engine-peers": ("Beside other programs", peers_table),
     "engine-estep": ("The E-step's matrix products", estep_table),
+    "estep-paths": ("The E-step by products and by rings", paths_table),
 }
 """Title and table of every result file of the engine."""

@@ -69,7 +69,7 @@ class AbInitio:
 
     def run(self, context: RunContext) -> None:
         """Read the particles, search, write."""
-        if not begin(context, self.output, self.common):
+        if not begin(context, self.output, self.common, on_gpu=self.method == "search"):
             return
         if self.method == "fastar" and current_share().size > 1:
             raise ConfigError("--method fastar runs in one process", remedy="Leave --processes out")

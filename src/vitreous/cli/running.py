@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vitreous.cli.context import RunContext
 from vitreous.cli.options import Common, changed_flag
-from vitreous.compute.device import resolve_device
+from vitreous.compute.device import resolve_device, use_device
 from vitreous.compute.memory import MemoryBudget
 from vitreous.compute.processes import current_share
 from vitreous.compute.threads import set_threads
@@ -75,8 +75,10 @@ class RunJournal:
         return current_share().from_first(None if self.checkpoint is None else self.checkpoint.load())
 
 
-def begin(context: RunContext, output: Path, common: Common) -> bool:
+def begin(context: RunContext, output: Path, common: Common, *, on_gpu: bool = False) -> bool:
     """Check the output folder and set up the machine; to be called before anything is read.
+
+    ``on_gpu`` says that what follows can compute on the device of ``--device``; auto is the CPU.
 
     Returns
     -------
@@ -88,18 +90,21 @@ def begin(context: RunContext, output: Path, common: Common) -> bool:
     ------
     ConfigError
         Where the folder cannot be used, or ``--device``, ``--threads`` are wrong.
+    ResourceError
+        Where there is no such GPU.
     """
-    _require_cpu(common.device, f"vitreous {context.name}")
+    device = resolve_device("cpu" if common.device == "auto" else common.device)
+    if not on_gpu and device.type != "cpu":
+        raise ConfigError(
+            f"vitreous {context.name} runs on the CPU only",
+            found=f"--device {common.device}",
+            remedy="Leave --device out",
+        )
+    use_device(device)
     share = current_share()
     is_wanted = share.from_first(not share.is_first or _is_wanted(context, output, common))
     set_threads(common.threads)
     return is_wanted
-
-
-def _require_cpu(device: str, what: str) -> None:
-    """Refuse devices that a computation does not have, instead of ignoring the flag."""
-    if resolve_device(device if device != "auto" else "cpu").type != "cpu":
-        raise ConfigError(f"{what} runs on the CPU only", found=f"--device {device}", remedy="Leave --device out")
 
 
 def _is_wanted(context: RunContext, output: Path, common: Common) -> bool:

@@ -9,6 +9,19 @@ import torch
 
 from vitreous.errors import ConfigError, ResourceError
 
+_device = torch.device("cpu")
+
+
+def compute_device() -> torch.device:
+    """Return the device that :func:`use_device` chose; the CPU by default."""
+    return _device
+
+
+def use_device(device: torch.device) -> None:
+    """Choose where the parts of a computation that can run on a GPU run, for the whole process."""
+    global _device
+    _device = device
+
 
 def resolve_device(name: str = "auto") -> torch.device:
     """Return the device for ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``; auto is the first GPU, else the CPU.

@@ -1,9 +1,8 @@
-"""E-step: the posterior over a grid of rotations and shifts, by two matrix products.
+"""E-step: the posterior over a grid of rotations and shifts, by matrix products or by rings.
 
 ``ln p(Y | R, t) = 2·Re⟨Y·C·e^{+iks·t}, P_R⟩ − ⟨C², |P_R|²⟩`` up to a constant, both divided by the noise power.
 """
 
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,12 +10,14 @@ import torch
 from torch import Tensor
 
 from vitreous.fourier.frequencies import Disc
+from vitreous.fourier.resize import resize_map
 from vitreous.physics.shifts import disc_phases
 from vitreous.physics.slices import FourierVolume
-from vitreous.typing import Complex, Float, Int
-
-CHUNK_SCORES = 400_000
-"""Scores computed at a time: few enough to stay in cache, many enough for an efficient matrix product."""
+from vitreous.reconstruct.backprojection import working_box
+from vitreous.reconstruct.coefficients import Coefficients
+from vitreous.reconstruct.estep import EStep, images_per_chunk, scratch
+from vitreous.reconstruct.rings import PoseGrid, RingReferences
+from vitreous.typing import Complex, Float, Int, Map
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,40 @@ class References:
 
     def images_per_chunk(self) -> int:
         """How many images are scored at a time."""
-        return max(1, CHUNK_SCORES // self.size)
+        return images_per_chunk(self.size, self.power.device)
+
+    def cross(self, copies: Float[Tensor, "mt k2"], out: Float[Tensor, "mt r"]) -> None:
+        """Write ``Re⟨copy, P⟩`` of every copy and rotation."""
+        torch.mm(copies, self.slices.T, out=out)
+
+    def norms(self, c2: Float[Tensor, "m k"]) -> Float[Tensor, "m r"]:
+        """``⟨C², |P|²⟩`` of every image and rotation."""
+        return c2 @ self.power.T
+
+    def slices_at(self, index: Int[Tensor, " m"]) -> Complex[Tensor, "m k"]:
+        """Slices at some of the rotations."""
+        return torch.view_as_complex(self.slices[index].view(len(index), -1, 2))
+
+
+RING_PADDING = 4
+"""Of transforms that rings are sampled from; with 2, scores were off by several times as much as those of products."""
+
+AnyReferences = References | RingReferences
+"""Slices on a pose grid; both score images in the same order of poses."""
+
+
+def references_of(path: EStep, maps: Sequence[Map], grid: PoseGrid, disc: Disc, count: int) -> AnyReferences:
+    """Slices of one or several maps (of the field of the images, in boxes of any size), for products or rings.
+
+    ``auto`` takes rings on the CPU, where they were faster at every size that was measured (docs/methods/search.md),
+    and products on a GPU, where neither was measured. The slices are on the device of the grid.
+    """
+    maps = [values.to(grid.rotations.device) for values in maps]
+    if path == "rings" or (path == "auto" and grid.rotations.device.type == "cpu" and grid.inplane % 2 == 0):
+        volumes = [_ring_volume(values, float(disc.radius[count - 1])) for values in maps]
+        return RingReferences.joined([RingReferences.of(volume, grid, disc, count) for volume in volumes])
+    volumes = [FourierVolume.from_map(values) for values in maps]
+    return References.joined([References.of(volume, grid.rotations, grid.shifts_px, disc, count) for volume in volumes])
 
 
 def centred_copies(yc: Complex[Tensor, "m k"], phases: Complex[Tensor, "t k"]) -> Float[Tensor, "mt k2"]:
@@ -79,26 +113,33 @@ def centred_copies(yc: Complex[Tensor, "m k"], phases: Complex[Tensor, "t k"]) -
     return torch.view_as_real(yc[:, None] * phases).flatten(2).flatten(0, 1)
 
 
-_scratch = threading.local()
+def on_device(part: Coefficients, device: torch.device) -> Coefficients:
+    """Coefficients in the memory of a device."""
+    return Coefficients(part.yc.to(device), part.c2.to(device))
 
 
-def cross_terms(copies: Float[Tensor, "mt k2"], images: int, references: References) -> Float[Tensor, "m t r"]:
-    """``Re⟨Y·C·phase, P⟩`` of every image, shift and rotation: the matrix product that all time should go to.
+def _ring_volume(values: Map, radius: float) -> FourierVolume:
+    """Transform of a map, cut to what its rings need and padded more: harmonics magnify the errors of slices."""
+    box = min(values.shape[-1], working_box(radius))
+    return FourierVolume.from_map(resize_map(values, box), RING_PADDING)
 
-    The result lives in memory of the calling thread that the next call overwrites: fresh pages would cost as much as
-    the arithmetic.
+
+def cross_terms(copies: Float[Tensor, "mt k2"], images: int, references: AnyReferences) -> Float[Tensor, "m t r"]:
+    """``Re⟨Y·C·phase, P⟩`` of every image, shift and rotation: what all time should go to.
+
+    The result lives in memory of the calling thread that the next call overwrites.
     """
-    size = len(copies) * len(references.rotations)
-    buffer: Tensor | None = getattr(_scratch, "buffer", None)
-    if buffer is None or buffer.numel() < size or buffer.device != copies.device:
-        buffer = _scratch.buffer = copies.new_empty(size)
-    out = buffer[:size].view(len(copies), len(references.rotations))
-    return torch.mm(copies, references.slices.T, out=out).view(images, -1, len(references.rotations))
+    rotations = len(references.rotations)
+    out = scratch("cross", len(copies) * rotations, copies).view(len(copies), rotations)
+    references.cross(copies, out)
+    return out.view(images, -1, rotations)
 
 
-def score(copies: Float[Tensor, "mt k2"], c2: Float[Tensor, "m k"], references: References) -> Float[Tensor, "m t r"]:
+def score(
+    copies: Float[Tensor, "mt k2"], c2: Float[Tensor, "m k"], references: AnyReferences
+) -> Float[Tensor, "m t r"]:
     """Log-likelihood of every pose, up to a constant per image; both inputs already divided by the noise power."""
-    return cross_terms(copies, len(c2), references).mul(2).sub_((c2 @ references.power.T)[:, None])
+    return cross_terms(copies, len(c2), references).mul(2).sub_(references.norms(c2)[:, None])
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from torch import Tensor
 from vitreous.compute.processes import current_share
 from vitreous.fourier.frequencies import Disc
 from vitreous.physics.slices import SliceAccumulator
-from vitreous.reconstruct import posterior_kernels
-from vitreous.reconstruct.expectation import References, cross_terms
+from vitreous.reconstruct import posterior_kernels, posterior_plain
+from vitreous.reconstruct.expectation import AnyReferences, cross_terms
 from vitreous.typing import Float, Int, Rotations
 
 _NEGLIGIBLE = 1e-3
@@ -42,10 +42,11 @@ class RotationSums:
     processes add images up.
     """
 
-    def __init__(self, n_rotations: int, count: int) -> None:
-        self._values = torch.zeros(n_rotations, 2 * count, dtype=torch.float64)
-        self._weights = torch.zeros(n_rotations, count, dtype=torch.float64)
-        self._mass = torch.zeros(n_rotations, dtype=torch.float64)
+    def __init__(self, n_rotations: int, count: int, device: torch.device | str = "cpu") -> None:
+        self._values, self._weights = (
+            torch.zeros(n_rotations, width, dtype=torch.float64, device=device) for width in (2 * count, count)
+        )
+        self._mass = torch.zeros(n_rotations, dtype=torch.float64, device=device)
 
     def add(self, weights: Float[Tensor, "m t r"], copies: Float[Tensor, "mt k2"], c2: Float[Tensor, "m k"]) -> None:
         """Add images with given weights, by matrix products: the plain twin of :meth:`add_posterior`."""
@@ -55,12 +56,16 @@ class RotationSums:
         self._mass += per_rotation.sum(0)
 
     def add_posterior(
-        self, copies: Float[Tensor, "mt k2"], c2: Float[Tensor, "m k"], references: References, sharpness: float
+        self, copies: Float[Tensor, "mt k2"], c2: Float[Tensor, "m k"], references: AnyReferences, sharpness: float
     ) -> PosteriorSummary:
         """Add images with their posterior to the power ``sharpness``; only poses that carry weight are touched."""
         images = len(c2)
         cross = cross_terms(copies, images, references)
-        norms = c2 @ references.power.T
+        norms = references.norms(c2)
+        if cross.device.type != "cpu":
+            weights, found = posterior_plain.kept_weights(cross, norms, sharpness)
+            self.add(weights, copies, c2)
+            return PosteriorSummary(*found)
         best = torch.empty(images, dtype=torch.int64)
         effective, evidence = torch.empty(2, images)
         sums = (self._values.numpy(), self._weights.numpy(), self._mass.numpy())
@@ -72,12 +77,12 @@ class RotationSums:
 
     @staticmethod
     def merged(parts: "Sequence[RotationSums]") -> "RotationSums":
-        """Sum of several sums over the same grid, of all processes."""
+        """Sum of several sums over the same grid, of all processes, in the CPU's memory."""
         total = RotationSums(len(parts[0]._mass), parts[0]._weights.shape[1])
         for part in parts:
-            total._values += part._values
-            total._weights += part._weights
-            total._mass += part._mass
+            total._values += part._values.cpu()
+            total._weights += part._weights.cpu()
+            total._mass += part._mass.cpu()
         current_share().sum_(total._values, total._weights, total._mass)
         return total
 

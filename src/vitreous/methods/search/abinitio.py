@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from vitreous.compute.device import compute_device
 from vitreous.compute.parallel import map_on_threads
 from vitreous.compute.processes import current_share, pieces
 from vitreous.compute.progress import Progress
@@ -16,12 +17,20 @@ from vitreous.geometry.grids import so3_grid
 from vitreous.geometry.rotations import random_rotations
 from vitreous.methods.search.config import SearchConfig
 from vitreous.methods.search.schedule import GRID_INPLANE, GRID_NSIDE, Step, schedule, shift_grid
-from vitreous.physics.slices import FourierVolume, SliceAccumulator
+from vitreous.physics.slices import SliceAccumulator
 from vitreous.reconstruct.backprojection import solve, working_box
 from vitreous.reconstruct.coefficients import Coefficients, CoefficientStore, Spectra
-from vitreous.reconstruct.expectation import References, centred_copies, score, sharpness_for
+from vitreous.reconstruct.expectation import (
+    AnyReferences,
+    centred_copies,
+    on_device,
+    references_of,
+    score,
+    sharpness_for,
+)
 from vitreous.reconstruct.masks import sphere_mask
 from vitreous.reconstruct.maximisation import RotationSums
+from vitreous.reconstruct.rings import PoseGrid
 from vitreous.typing import Float, Int, Map
 
 START_IMAGES = 1000
@@ -221,23 +230,23 @@ class AbInitio:
         range_share = self.config.shift_range_share if step.with_shifts else 0.0
         shifts = shift_grid(disc.box, step.radius, range_share, self.generator)
         rotations = (self.grid @ turn).contiguous()
-        references = References.joined(
-            [References.of(FourierVolume.from_map(v), rotations, shifts, disc, count) for v in state.values]
-        )
-        inverse_noise = (1 / state.noise)[disc.shell[:count]]
+        device = compute_device()
+        grid = PoseGrid(rotations.to(device), GRID_INPLANE, shifts.to(device))
+        references = references_of(self.config.estep, state.values, grid, disc, count)
+        inverse_noise = (1 / state.noise)[disc.shell[:count]].to(device)
         batch = self._minibatch(step)
         at_a_time = references.images_per_chunk()
         sharpness = self._sharpness(batch[:at_a_time], references, inverse_noise, step)
         share, effective = current_share(), torch.zeros(len(batch))
-        sums = [RotationSums(len(references.rotations), count) for _ in range(torch.get_num_threads())]
+        sums = [RotationSums(len(references.rotations), count, device) for _ in range(torch.get_num_threads())]
 
         def expect(worker: int, rows: Tensor) -> Tensor:
-            part = self.store.batch(batch[rows], count)
+            part = on_device(self.store.batch(batch[rows], count), device)
             weighted = part.weighted(inverse_noise)
             copies = centred_copies(weighted.yc, references.phases)
             found = sums[worker].add_posterior(copies, weighted.c2, references, sharpness)
-            effective[rows] = found.effective_poses
-            return _explained_power(part, references, found.best).double()
+            effective[rows] = found.effective_poses.cpu()
+            return _explained_power(part, references, found.best).double().cpu()
 
         done = map_on_threads(expect, share.mine(pieces(torch.arange(len(batch)), at_a_time)))
         explained = sum(done, torch.zeros(2, count, dtype=torch.float64))
@@ -254,12 +263,12 @@ class AbInitio:
         return float(effective.median())
 
     def _sharpness(
-        self, indices: Int[Tensor, " m"], references: References, inverse_noise: Float[Tensor, " k"], step: Step
+        self, indices: Int[Tensor, " m"], references: AnyReferences, inverse_noise: Float[Tensor, " k"], step: Step
     ) -> float:
         """Exponent that gives the step's effective number of poses, found on a few images; never above 1."""
         if step.effective_poses is None:
             return 1.0
-        part = self.store.batch(indices, len(inverse_noise)).weighted(inverse_noise)
+        part = on_device(self.store.batch(indices, len(inverse_noise)), inverse_noise.device).weighted(inverse_noise)
         scores = score(centred_copies(part.yc, references.phases), part.c2, references)
         return min(sharpness_for(scores, step.effective_poses), 1.0)
 
@@ -307,10 +316,10 @@ def _steps_from(steps: list[Step], shell: float) -> list[Step]:
     return [step for step in steps if step.radius >= shell]
 
 
-def _explained_power(part: Coefficients, references: References, best: Int[Tensor, " m"]) -> Float[Tensor, "2 k"]:
+def _explained_power(part: Coefficients, references: AnyReferences, best: Int[Tensor, " m"]) -> Float[Tensor, "2 k"]:
     """Power that the best poses explain, ``Σ C²·(2·Re⟨Y·C, P⟩ − C²·|P|²)``, and ``ΣC²``: weighted as the total is."""
     n_rotations = len(references.rotations)
-    slices = torch.view_as_complex(references.slices[best % n_rotations].view(len(part), -1, 2))
+    slices = references.slices_at(best % n_rotations)
     moved = part.yc * references.phases[torch.div(best, n_rotations, rounding_mode="floor")]
     gain = 2 * (moved.conj() * slices).real - part.c2 * slices.abs().square()
     return torch.stack([(part.c2 * gain).sum(0), part.c2.sum(0)])

@@ -2,9 +2,11 @@
 
 import math
 from dataclasses import dataclass
+from typing import get_args
 
 from vitreous.errors import ConfigError
 from vitreous.geometry.symmetry import point_group
+from vitreous.reconstruct.estep import EStep
 
 AUTO = "auto"
 """The name that stands for the point group that the map shows."""
@@ -38,6 +40,9 @@ class SearchConfig:
     """Largest shift searched, as a share of the box side."""
     refine_iterations: int = 10
     """Largest number of refinement rounds over all images."""
+    estep: EStep = "auto"
+    """How poses of the grid are scored: by matrix products, or by rings, all in-plane angles at once; auto takes what
+    is faster."""
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work, by the name of their flag."""
@@ -57,6 +62,7 @@ class SearchConfig:
         )
         require_setting(0 <= self.shift_range_share <= 0.25, "--shift-range-share", "0 to 0.25", self.shift_range_share)
         require_setting(self.refine_iterations >= 1, "--refine-iterations", "at least 1", self.refine_iterations)
+        require_setting(self.estep in get_args(EStep), "--estep", "auto, products or rings", self.estep)
         if self.diameter_A is not None:
             require_setting(0 < self.diameter_A < math.inf, "--diameter", "a positive length in Å", self.diameter_A)
 

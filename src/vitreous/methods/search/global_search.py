@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from vitreous.compute.device import compute_device
 from vitreous.compute.parallel import map_on_threads
 from vitreous.compute.processes import current_share, pieces
 from vitreous.compute.progress import Progress, SilentProgress
@@ -15,8 +16,11 @@ from vitreous.methods.search.schedule import GRID_INPLANE, GRID_NSIDE, shift_gri
 from vitreous.physics.slices import FourierVolume
 from vitreous.reconstruct import posterior_kernels
 from vitreous.reconstruct.coefficients import Coefficients, CoefficientStore
-from vitreous.reconstruct.expectation import References, centred_copies, cross_terms
+from vitreous.reconstruct.estep import EStep
+from vitreous.reconstruct.expectation import AnyReferences, centred_copies, cross_terms, on_device, references_of
 from vitreous.reconstruct.gauss_newton import RefinedPoses, Target, refine_poses
+from vitreous.reconstruct.posterior_plain import best_candidates
+from vitreous.reconstruct.rings import PoseGrid
 from vitreous.typing import Float, Int, Map, Rotations, Shifts
 
 MOST_CANDIDATES = 60
@@ -71,6 +75,8 @@ class GridSearch:
         Resolution of the search in pixels of frequency.
     shift_share
         Largest shift, as a share of the box.
+    estep
+        How scores are computed.
     """
 
     def __init__(
@@ -82,13 +88,16 @@ class GridSearch:
         shift_share: float,
         *,
         fine_radius: float | None = None,
+        estep: EStep = "auto",
     ) -> None:
         disc = store.disc
         count = disc.count(radius)
         volume = FourierVolume.from_map(values)
         shifts = shift_grid(disc.box, radius, shift_share, None)
         self.store = store
-        self.references = References.of(volume, so3_grid(GRID_NSIDE, GRID_INPLANE), shifts, disc, count)
+        device = compute_device()
+        grid = PoseGrid(so3_grid(GRID_NSIDE, GRID_INPLANE).to(device), GRID_INPLANE, shifts.to(device))
+        self.references = references_of(estep, [values], grid, disc, count)
         fine = radius if fine_radius is None else max(radius, fine_radius)
         counts = (count, disc.count((radius * fine) ** 0.5), disc.count(fine))
         self.targets = [Target(volume, disc, (1 / noise)[disc.shell[:n]]) for n in counts]
@@ -120,7 +129,7 @@ class GridSearch:
         rows = torch.split(torch.arange(len(part)), references.images_per_chunk())
         grid_search = map_on_threads(lambda _, r: _candidates(part, r, references, coarse), rows)
         images, turn, shift, *scores = (torch.cat(column) for column in zip(*grid_search, strict=True))
-        poses = (references.rotations[turn], references.shifts_px[shift])
+        poses = (references.rotations.cpu()[turn], references.shifts_px.cpu()[shift])
         for target, (steps, apart_deg) in zip(self.targets, RUNGS, strict=True):
             polished = refine_poses(target, part, *poses, steps=steps, images=images)
             kept = _still_likely(polished, images, apart_deg)
@@ -135,6 +144,8 @@ def search_halves(
     halves: Sequence[tuple[Map, Float[Tensor, " s"]]],
     reach: tuple[float, float],
     progress: Progress,
+    *,
+    estep: EStep = "auto",
 ) -> dict[str, Tensor]:
     """Fields of :class:`GlobalPoses` for all particles, each searched against the map of its half.
 
@@ -150,27 +161,39 @@ def search_halves(
         Radius in pixels of frequency, and largest shift as a share of the box.
     progress
         Where to report.
+    estep
+        How scores are computed.
     """
     parts = []
     for rows, (values, noise) in zip(members, halves, strict=True):
-        search = GridSearch(store.subset(rows, reach[0], progress), values, noise, *reach)
+        search = GridSearch(store.subset(rows, reach[0], progress), values, noise, *reach, estep=estep)
         parts.append(vars(search.run(progress)))
     order = torch.cat(list(members)).argsort()
     return {name: torch.cat([part[name] for part in parts])[order] for name in parts[0]}
 
 
 def _candidates(
-    part: Coefficients, rows: Int[Tensor, " m"], references: References, target: Target
+    part: Coefficients, rows: Int[Tensor, " m"], references: AnyReferences, target: Target
 ) -> tuple[Tensor, ...]:
     """Images, rotations and shifts of the likely poses on the grid; then how sure it is of each image's."""
     chosen = slice(int(rows[0]), int(rows[-1]) + 1)
     n = target.count
     weighted = Coefficients(part.yc[chosen, :n], part.c2[chosen, :n]).weighted(target.inverse_noise)
+    weighted = on_device(weighted, references.phases.device)
     cross = cross_terms(centred_copies(weighted.yc, references.phases), len(rows), references)
-    norms = weighted.c2 @ references.power.T
-    turn, shift = torch.zeros(2, len(rows), MOST_CANDIDATES, dtype=torch.int64)
-    counts = torch.empty(len(rows), dtype=torch.int64)
-    effective, probability, evidence = torch.empty(3, len(rows))
+    turn, shift, counts, *scores = _listed(cross, references.norms(weighted.c2))
+    listed = torch.arange(turn.shape[1]) < counts[:, None]
+    return rows.repeat_interleave(counts), turn[listed], shift[listed], *scores
+
+
+def _listed(cross: Float[Tensor, "m t r"], norms: Float[Tensor, "m r"]) -> tuple[Tensor, ...]:
+    """Rotations and shifts ``[m, c]`` of the likely poses and how many each image has, then how sure it is of them."""
+    if cross.device.type != "cpu":
+        return tuple(part.cpu() for part in best_candidates(cross, norms, MARGIN, MOST_CANDIDATES))
+    images = len(cross)
+    turn, shift = torch.zeros(2, images, MOST_CANDIDATES, dtype=torch.int64)
+    counts = torch.empty(images, dtype=torch.int64)
+    effective, probability, evidence = torch.empty(3, images)
     posterior_kernels.candidates_kernel(
         cross.numpy(),
         norms.numpy(),
@@ -178,8 +201,7 @@ def _candidates(
         (turn.numpy(), shift.numpy(), counts.numpy()),
         (probability.numpy(), effective.numpy(), evidence.numpy()),
     )
-    listed = torch.arange(MOST_CANDIDATES) < counts[:, None]
-    return rows.repeat_interleave(counts), turn[listed], shift[listed], effective, probability, evidence
+    return turn, shift, counts, effective, probability, evidence
 
 
 def _still_likely(found: RefinedPoses, images: Int[Tensor, " c"], apart_deg: float) -> Int[Tensor, " k"]:

@@ -166,7 +166,8 @@ class _SearchRun:
         """Poses of all particles, each found against the map of its half."""
         reach = (SEARCH_RADIUS_SHARE * self.config.search_radius, self.config.shift_range_share)
         halves = [(start[f"map{number}"], start["noise"][number - 1]) for number in (1, 2)]
-        return search_halves(self.store, self.members, halves, reach, self.progress)
+        estep = self.config.estep
+        return search_halves(self.store, self.members, halves, reach, self.progress, estep=estep)
 
     def _on_axes(
         self, start: dict[str, Tensor], found: dict[str, Tensor]
@@ -206,7 +207,8 @@ class _SearchRun:
         references = (start["map1"], start["map2"])
         fresh = refinement.start((found["rotations"], found["shifts_px"]), start["noise"].mean(0), references)
         doubtful, share = doubtful_rows(found["effective_poses"]), self.config.shift_range_share
-        look = SecondLook(refinement, doubtful, self.config.search_radius, share, self.progress)
+        reach = (self.config.search_radius, share)
+        look = SecondLook(refinement, doubtful, *reach, self.progress, estep=self.config.estep)
         return refined_in_stages(refinement, fresh, self.stages, (self.progress, self.journal), look)
 
 

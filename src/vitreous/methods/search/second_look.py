@@ -9,6 +9,7 @@ from vitreous.compute.progress import Progress
 from vitreous.methods.search.global_search import GridSearch
 from vitreous.methods.search.refinement import Refinement, RefinementState
 from vitreous.physics.slices import FourierVolume
+from vitreous.reconstruct.estep import EStep
 from vitreous.reconstruct.gauss_newton import Target, refine_poses
 from vitreous.typing import Float, Int, Tensor
 
@@ -36,6 +37,8 @@ class SecondLook:
         Resolution of the search in Fourier pixels, and the largest shift as a share of the box.
     progress
         Where to report.
+    estep
+        How scores are computed.
     """
 
     refinement: Refinement
@@ -43,6 +46,7 @@ class SecondLook:
     radius: float
     shift_share: float
     progress: Progress
+    estep: EStep = "auto"
 
     def __call__(self, state: RefinementState) -> RefinementState:
         """Replace poses by those of a fresh search that have a lower cost inside the radius of the rounds."""
@@ -54,8 +58,9 @@ class SecondLook:
             if len(rows) == 0:
                 continue
             part = store.subset(rows, state.radius, self.progress)
-            search = (state.noise, self.radius, self.shift_share)
-            fresh = GridSearch(part, reference, *search, fine_radius=state.radius).run(self.progress)
+            reach = (self.radius, self.shift_share)
+            search = GridSearch(part, reference, state.noise, *reach, fine_radius=state.radius, estep=self.estep)
+            fresh = search.run(self.progress)
             target = Target(FourierVolume.from_map(reference), store.disc, (1 / state.noise)[store.disc.shell[:count]])
             turned, moved = torch.zeros(len(rows), 3, 3), torch.zeros(len(rows), 2)
             for block in share.mine(pieces(torch.arange(len(rows)), BLOCK)):
