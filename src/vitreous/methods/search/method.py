@@ -19,7 +19,7 @@ from vitreous.methods.search.refinement import Refinement, RefinementSettings, R
 from vitreous.methods.search.second_look import SecondLook, doubtful_rows
 from vitreous.methods.search.stages import Stages
 from vitreous.methods.search.starts import GivenStarts, StartFinder, as_tensors
-from vitreous.methods.search.verdict import Evidence, independence, judge
+from vitreous.methods.search.verdict import AMBIGUOUS_EFFECTIVE_POSES, Evidence, independence, judge
 from vitreous.reconstruct.abinitio_input import check_input, known_diameter_A
 from vitreous.reconstruct.coefficients import CoefficientStore
 from vitreous.reconstruct.group_spectra import balanced
@@ -110,7 +110,7 @@ class _SearchRun:
         gains = made.scores["log_likelihood"]
         agreement, shared = float(start["agreement_shell"]), float(start["shared_radius"])
         independent = bool(start["independent"])
-        again = self._found_again(state) if independent and shared > 0 else None
+        again = self._found_again(state, found["effective_poses"], shared) if independent else None
         evidence = Evidence(
             agreement, found["effective_poses"], gains, again, independent=independent, shared_radius=shared
         )
@@ -188,9 +188,16 @@ class _SearchRun:
         self.metrics.update(axes.metrics)
         return (start, found) if axes.frame is None else brought_onto_axes(axes.frame, start, found)
 
-    def _found_again(self, state: RefinementState) -> float:
-        reach = (SEARCH_RADIUS_SHARE * self.config.search_radius, self.config.shift_range_share)
-        return found_again(self.store, state, self.half_sets, reach, self.symmetry)
+    def _found_again(self, state: RefinementState, effective: Tensor, shared: float) -> float | None:
+        """Share of particles that find their pose again, where a start was given or the grid left their poses open."""
+        radius, share = self.config.search_radius, self.config.shift_range_share
+        if shared > 0:
+            reach, fine = (SEARCH_RADIUS_SHARE * radius, share), None
+        elif float(effective.median()) > AMBIGUOUS_EFFECTIVE_POSES:
+            reach, fine = (radius, share), state.radius
+        else:
+            return None
+        return found_again(self.store, state, self.half_sets, reach, self.symmetry, fine_radius=fine)
 
     def _refinement(self, symmetry: str, radius: float, start: dict[str, Tensor]) -> Refinement:
         settings = RefinementSettings(

@@ -20,6 +20,8 @@ def found_again(
     half_sets: Int[Tensor, " n"],
     search: tuple[float, float],
     symmetry: str,
+    *,
+    fine_radius: float | None = None,
 ) -> float:
     """Share of some particles whose best pose on a global grid, against their half's map, is near the refined one.
 
@@ -33,12 +35,14 @@ def found_again(
         Radius in Fourier pixels, and largest shift as a share of the box.
     symmetry
         Point group whose mates count as one pose.
+    fine_radius
+        Radius on which the candidates are told apart; that of the search by default.
     """
     near = []
     for number, reference in zip((1, 2), state.references, strict=True):
         members = torch.nonzero(half_sets == number)[:, 0]
         rows = members[:: max(1, len(members) // PARTICLES_PER_HALF)][:PARTICLES_PER_HALF]
-        best = GridSearch(store, reference, state.noise, *search).run_on(rows).rotations
+        best = GridSearch(store, reference, state.noise, *search, fine_radius=fine_radius).run_on(rows).rotations
         near.append(angle_to_nearest_mate_deg(state.rotations[rows], best, symmetry) < NEAR_DEG)
     return float(torch.cat(near).float().mean())
 

@@ -13,6 +13,9 @@ FAILED_BELOW_SHELL = 7.0
 
 AMBIGUOUS_EFFECTIVE_POSES = 20.0
 FAILED_EFFECTIVE_POSES = 1000.0
+AMBIGUOUS_JUNK_SHARE = 0.35
+"""Wrong maps of stacks without junk have been judged to hold 0.46 and more of it."""
+
 FAILED_FOUND_AGAIN, AMBIGUOUS_FOUND_AGAIN = 0.35, 0.75
 
 
@@ -49,8 +52,9 @@ def judge(made: Result, evidence: Evidence, search_radius: float) -> tuple[str, 
 
     ``failed`` if the half-maps do not agree beyond seven shells, the map explains no image, or images fit a thousand
     poses alike; ``ambiguous`` if two searches led to different maps, the half-maps part before the radius of the
-    search or of a given start, or the median image fits twenty poses alike; ``solved`` otherwise. Halves that share
-    nothing, and agree in the end, need not have agreed from the first.
+    search or of a given start, the median image fits twenty poses alike and it was not asked whether refined poses
+    come back, they do not, or a third of the images look like junk; ``solved`` otherwise. Halves that share nothing,
+    and agree in the end, need not have agreed from the first.
     """
     failure = _failure(made, evidence)
     if failure is not None:
@@ -61,8 +65,14 @@ def judge(made: Result, evidence: Evidence, search_radius: float) -> tuple[str, 
             f"Only {evidence.found_again:.0%} of the particles find their pose again when all orientations are "
             "searched: many poses are wrong. Refine once more from the map (--map)."
         )
+    junk = made.metrics.get("junk_share", 0.0)
+    if junk > AMBIGUOUS_JUNK_SHARE:
+        reasons.append(
+            f"{junk:.0%} of the particles do not look like projections of the map: many are junk, or the map is wrong. "
+            "Clean the particles by 2D classification or `vitreous classify`, and repeat."
+        )
     effective = float(evidence.effective_poses.median())
-    if effective > AMBIGUOUS_EFFECTIVE_POSES:
+    if effective > AMBIGUOUS_EFFECTIVE_POSES and evidence.found_again is None:
         reasons.append(
             f"The median image fits {effective:.0f} poses about equally well: orientations are uncertain. "
             "Check the map against 2D classes and repeat with another --seed."
