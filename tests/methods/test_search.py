@@ -80,7 +80,7 @@ def test_poses_are_found_from_nothing() -> None:
 @pytest.mark.slow
 def test_products_and_rings_find_poses_alike() -> None:
     """Random starts are the same; scores differ by less than what tells neighbouring poses apart."""
-    found = {path: errors_of(Search(replace(SHORT, estep=path)).run(phantom_stack().particles)) for path in PATHS}
+    found = {path: errors_of(Search(replace(QUICK, estep=path)).run(phantom_stack().particles)) for path in PATHS}
     for errors in found.values():
         assert errors.median_deg < 4
         assert errors.within_10_deg > 0.85
