@@ -1,9 +1,10 @@
 """CryoDRGN: an encoder of images to latents and a decoder of latents to slices of Fourier space.
 
 Zhong et al. 2021 (doi:10.1038/s41592-020-01049-4). The decoder is a network of a point in Fourier space and of z. It is
-asked for points with ``kz ≤ 0`` only; the others are complex conjugates of these, because maps are real.
+asked for points of one half space only; the others are complex conjugates of these, because maps are real.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -19,6 +20,9 @@ from vitreous.nn.residual_mlp import ResidualMLP
 from vitreous.typing import Complex, Float, Rotations
 
 _POINTS_AT_ONCE = 16_384
+
+_HALF_SPACE = (math.pi / 1000, math.e / 100, 1.0)
+"""Normal of the plane between the half spaces: nearly z, and through no point of any grid but the origin."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +66,9 @@ class SliceDecoder(nn.Module):
         """Coefficients of map b at the points ``k @ axes[b]``, in Fourier pixels."""
         with torch.autocast(k.device.type, enabled=False):
             axes = axes.float() / self.box
-            # (k·axes)·vectors = k·(axes·vectors): points are never made, but for their sign of kz
-            flip = 1 - 2 * (k @ axes[:, :, 2].T > 0).T.float()[..., None]
+            # (k·axes)·vectors = k·(axes·vectors): points are never made, but for their half space
+            height = k @ (axes @ axes.new_tensor(_HALF_SPACE)).T
+            flip = 1 - 2 * (height > 0).T.float()[..., None]
             features = self.encoding((k @ (axes @ self.encoding.vectors.T)) * flip)
         real, imaginary = self.network(features, z).float().unbind(-1)
         return torch.complex(real, imaginary * flip[..., 0])
