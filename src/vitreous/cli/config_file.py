@@ -54,6 +54,17 @@ def read_defaults(command: type[C], words: list[str], name: str) -> C | None:
     return _fill(command, found, path, "")
 
 
+def read_group(target: type[C], values: Mapping[str, Any], path: Path) -> C:
+    """Return the group of options that a manifest at ``path`` holds as ``values``.
+
+    Raises
+    ------
+    ConfigError
+        Where it names unknown options, or values of the wrong type.
+    """
+    return _fill(target, values, path, "")
+
+
 def to_mapping(command: Any) -> dict[str, Any]:
     """Return a command's options as plain values for YAML, without the switches of a single call."""
     return {f.name: _plain(getattr(command, f.name)) for f in fields(command) if f.name not in NOT_SETTINGS}

@@ -1,10 +1,11 @@
 """The data that flows between the parts: frozen dataclasses without file formats."""
 
 from vitreous.data.journal import Journal, SilentJournal
+from vitreous.data.latents import Latents
 from vitreous.data.optics import Optics
 from vitreous.data.particles import ArraySource, ImageSource, MetadataTable, Particles, SubsetSource
 from vitreous.data.poses import Poses
-from vitreous.data.result import ConicalCurves, ResolutionCurves, Result
+from vitreous.data.result import ConicalCurves, LatentVolume, ResolutionCurves, Result
 from vitreous.data.volume import Volume
 
 __all__ = [
@@ -12,6 +13,8 @@ __all__ = [
     "ConicalCurves",
     "ImageSource",
     "Journal",
+    "LatentVolume",
+    "Latents",
     "MetadataTable",
     "Optics",
     "Particles",

@@ -64,6 +64,25 @@ class ConicalCurves:
 
 
 @dataclass(frozen=True)
+class LatentVolume:
+    """A map decoded at a point of the latent space.
+
+    Attributes
+    ----------
+    name
+        File name without suffix.
+    z
+        The point.
+    volume
+        The map.
+    """
+
+    name: str
+    z: Float[Tensor, " dim"]
+    volume: Volume
+
+
+@dataclass(frozen=True)
 class Result:
     """What a method found out.
 
@@ -77,6 +96,8 @@ class Result:
         1 or 2 per particle.
     latents, classes, class_volumes
         Coordinates ``[n, dim]``, class numbers from 1, one map per class.
+    latent_std, latent_volumes
+        Standard deviations of the coordinates, and maps along them.
     symmetry
         Point group imposed on the map; None where the method knows none.
     scores
@@ -103,6 +124,8 @@ class Result:
     latents: Float[Tensor, "n dim"] | None = None
     classes: Int[Tensor, " n"] | None = None
     class_volumes: Sequence[Volume] = ()
+    latent_std: Float[Tensor, "n dim"] | None = None
+    latent_volumes: Sequence[LatentVolume] = ()
     symmetry: str | None = None
     scores: Mapping[str, Float[Tensor, " n"]] = field(default_factory=dict)
     curves: ResolutionCurves | None = None

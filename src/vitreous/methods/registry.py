@@ -30,6 +30,8 @@ METHODS = {
     "refine": Entry("vitreous.methods.search.refine:Refine", "half-set refinement from a map or from poses"),
     "classify": Entry("vitreous.methods.search.classify:Classify", "several maps from a mixture"),
     "fastar": Entry("vitreous.methods.fastar.method:FastAR", "poses by forward passes of a pre-trained network"),
+    "cryodrgn": Entry("vitreous.methods.cryodrgn.method:CryoDrgn", "motions by a variational autoencoder"),
+    "pca": Entry("vitreous.methods.pca.method:Pca", "motions as a mean and principal maps"),
 }
 
 

@@ -39,8 +39,11 @@ def result_files(result: Result, particles: Particles) -> Iterator[tuple[str, Wr
     if result.cones is not None:
         yield "conical_fsc.csv", partial(write_conical_csv, cones=result.cones)
     if result.latents is not None:
-        z = result.latents.detach().cpu().float().numpy()
-        yield "latents.npz", partial(_write_latents, particles=particles, z=z)
+        yield "latents.npz", partial(_write_latents, particles=particles, result=result)
+    for decoded in result.latent_volumes:
+        yield f"volumes/{decoded.name}.mrc", partial(_write_below, volume=decoded.volume, label=decoded.name)
+    if result.latent_volumes:
+        yield "volumes/latents.csv", partial(_write_points, result=result)
     if result.state:
         yield "state.safetensors", partial(save_tensors, tensors=result.state)
     yield (
@@ -92,9 +95,26 @@ def _maps(result: Result) -> Iterator[tuple[str, Volume, str]]:
         yield f"class_{number}.mrc", volume, f"class {number}"
 
 
-def _write_latents(path: Path, particles: Particles, z: NDArray[np.float32]) -> None:
+def _write_below(path: Path, volume: Volume, label: str) -> None:
+    path.parent.mkdir(exist_ok=True)
+    write_map(path, volume, label)
+
+
+def _write_points(path: Path, result: Result) -> None:
+    """Write the latents of the maps in ``volumes/``."""
+    rows = [[decoded.name, *map(repr, decoded.z.tolist())] for decoded in result.latent_volumes]
+    header = ["name", *(f"z{number}" for number in range(1, len(rows[0])))]
+    with atomic_path(path) as temporary:
+        temporary.write_text("".join(",".join(row) + "\n" for row in [header, *rows]), encoding="utf-8")
+
+
+def _write_latents(path: Path, particles: Particles, result: Result) -> None:
     """Write latents under the ids that the ``particles.star`` beside them gives its particles."""
     stacks = stack_names_from(path.absolute().parent, particles)
     ids = np.array([f"{row + 1}@{stack}" for row, stack in zip(require_slices(particles), stacks)], dtype=np.str_)
+    found = {"z": result.latents, "std": result.latent_std}
+    arrays: dict[str, Any] = {
+        name: value.detach().cpu().float().numpy() for name, value in found.items() if value is not None
+    }
     with atomic_path(path) as temporary:
-        np.savez(temporary, ids=ids, z=z)
+        np.savez(temporary, ids=ids, **arrays)

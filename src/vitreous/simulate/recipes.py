@@ -47,6 +47,12 @@ RECIPES = {
             hinge_angles_deg=evenly_spaced(-30.0, 30.0, 25),
         ),
         Recipe(
+            "phantom-hinge-32",
+            "the same motion, small: 2,000 particles for a first run of flex",
+            SimulationConfig(n=2000, box=32, snr=0.3),
+            hinge_angles_deg=evenly_spaced(-30.0, 30.0, 25),
+        ),
+        Recipe(
             "phantom-two-states",
             "a discrete mixture: the hinge closed and open",
             SimulationConfig(n=4000),

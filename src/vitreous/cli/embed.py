@@ -1,0 +1,128 @@
+"""``vitreous embed``: latents of new particles from a run of ``vitreous flex``, by one forward pass."""
+
+import math
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import torch
+from tyro.conf import OmitArgPrefixes, Positional, arg
+
+from vitreous.cli.config_file import read_group
+from vitreous.cli.context import RunContext
+from vitreous.cli.flex import FlexModel
+from vitreous.cli.options import Common, Output
+from vitreous.cli.running import Estimate, announce, finish, open_folder, prepare, read_with, require_plain_cpu
+from vitreous.data import Particles, Result
+from vitreous.errors import InputError
+from vitreous.io import ReadOptions, open_particles_with
+from vitreous.io.tensors import load_tensors
+from vitreous.runs.manifest import Manifest
+from vitreous.runs.reader import read_latents
+from vitreous.runs.store import STATE
+from vitreous.typing import Float, Tensor
+
+_SECONDS_PER_PIXEL = 3e-7
+"""Rough time on one core to read, transform and encode a pixel."""
+
+
+@dataclass(frozen=True)
+class Embed:
+    """Place new particles with known poses in the latent space of a run of vitreous flex, without training."""
+
+    stack: Positional[Path]
+    """Particles with poses, at the box and pixel size of the run: .star, .cs, or .mrcs with --poses."""
+
+    run_folder: Annotated[Path, arg(name="run")]
+    """Folder of a run of vitreous flex."""
+
+    output: Output
+    """Folder for the latents and the report."""
+
+    reading: OmitArgPrefixes[ReadOptions] = field(default_factory=ReadOptions)
+    common: OmitArgPrefixes[Common] = field(default_factory=Common)
+
+    def run(self, context: RunContext) -> None:
+        """Read the run and the particles, embed, write."""
+        require_plain_cpu(self.common, "vitreous embed")
+        if not prepare(self.output, self.common):
+            context.say(f"{self.output} holds the finished run")
+            return
+        model, known = load_run(self.run_folder)
+        particles = open_particles_with(self.stack, self.reading)
+        check_fit(particles, model)
+        announce(context, particles, Estimate(1e9, _SECONDS_PER_PIXEL * len(particles) * particles.box**2))
+        inputs = (self.stack, self.run_folder / STATE, *read_with(self.reading))
+        with open_folder(context, self.output, particles, inputs) as folder:
+            finish(context, folder, embedded(model, known, particles, context), particles)
+
+
+def embedded(model: FlexModel, known: Float[Tensor, "m dims"], particles: Particles, context: RunContext) -> Result:
+    """Return latents with their confidence and their distance from those that the run knows."""
+    from vitreous.analysis.embedding import latent_confidence, latent_distance
+
+    started = time.monotonic()
+    latents = model.embed(particles, context.progress())
+    speed = len(particles) / max(time.monotonic() - started, 1e-9)
+    confidence = latent_confidence(latents, known)
+    distance = latent_distance(latents.mean, known)
+    return Result(
+        latents=latents.mean,
+        latent_std=latents.std,
+        scores={"latent_confidence": confidence, "latent_distance": distance},
+        metrics={
+            "images_per_second": round(speed, 1),
+            "mean_latent_confidence": float(confidence.mean()),
+            "median_latent_distance": float(distance.median()),
+        },
+    )
+
+
+def load_run(folder: Path) -> tuple[FlexModel, Float[Tensor, "m dims"]]:
+    """Load the model of a run of ``vitreous flex`` and the latents of its particles.
+
+    Raises
+    ------
+    InputError
+        Where the folder is no finished run of that command.
+    """
+    manifest = Manifest.read(folder)
+    if manifest.name != "flex" or not (folder / STATE).exists():
+        raise InputError(
+            "this is no finished run of vitreous flex",
+            found=f"vitreous {manifest.name}",
+            remedy="Name its output folder with --run, or finish it with --resume",
+            path=folder,
+        )
+    state = load_tensors(folder / STATE)[0]
+    known = torch.from_numpy(read_latents(folder / "latents.npz")[1])
+    if manifest.config["method"] == "pca":
+        from vitreous.methods.pca.model import LinearMaps
+
+        return LinearMaps.from_state(state), known
+    from vitreous.methods.cryodrgn.config import CryoDrgnConfig
+    from vitreous.methods.cryodrgn.method import TrainedAutoencoder
+
+    config = read_group(CryoDrgnConfig, manifest.config["network"], folder)
+    return TrainedAutoencoder.from_state(state, config), known
+
+
+def check_fit(particles: Particles, model: FlexModel) -> None:
+    """Refuse particles without poses or on another grid than the model's.
+
+    Raises
+    ------
+    InputError
+        With what to do.
+    """
+    if particles.poses is None:
+        raise InputError("the particles have no poses", remedy="Refine them against a map of the run, or give --poses")
+    same_pixel = math.isclose(particles.pixel_size_A, model.pixel_size_A, rel_tol=0.01)
+    if particles.box != model.box or not same_pixel:
+        raise InputError(
+            "the particles are on another grid than those of the run",
+            expected=f"{model.box} px of {model.pixel_size_A:.4g} Å",
+            found=f"{particles.box} px of {particles.pixel_size_A:.4g} Å",
+            remedy=f"Images of the same field are brought to it with --box {model.box}; others must be resampled",
+        )

@@ -1,0 +1,219 @@
+"""``vitreous flex``: latents of particles with known poses, and maps along them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+from tyro.conf import OmitArgPrefixes, Positional
+
+from vitreous.cli.context import RunContext
+from vitreous.cli.options import Common, Output
+from vitreous.cli.running import (
+    Estimate,
+    announce,
+    finish,
+    open_folder,
+    prepare,
+    read_with,
+    require_plain_cpu,
+)
+from vitreous.compute.device import resolve_device
+from vitreous.compute.progress import Progress
+from vitreous.data import Latents, LatentVolume, Particles, Result, Volume
+from vitreous.errors import ConfigError, InputError
+from vitreous.io import ReadOptions, open_particles_with
+from vitreous.methods.cryodrgn.config import CryoDrgnConfig
+from vitreous.methods.pca.config import PcaConfig
+from vitreous.methods.registry import get
+from vitreous.runs.manifest import Manifest
+from vitreous.runs.store import RunFolder
+from vitreous.train.config import Hardware, TrainConfig
+from vitreous.typing import Float
+
+if TYPE_CHECKING:
+    from vitreous.methods.cryodrgn.training import Training
+
+_FLOPS = 5e10
+"""Products per second of one core, roughly."""
+
+
+@runtime_checkable
+class FlexModel(Protocol):
+    """What a method leaves: latents of any particles, maps of any latent."""
+
+    @property
+    def box(self) -> int:
+        """Side of the maps in voxels."""
+        ...
+
+    @property
+    def pixel_size_A(self) -> float:
+        """Side of a voxel in Å."""
+        ...
+
+    def embed(self, particles: Particles, progress: Progress) -> Latents:
+        """Return the latents of particles with poses."""
+        ...
+
+    def volume(self, z: Float[Tensor, " dims"]) -> Volume:
+        """Return the map of one latent."""
+        ...
+
+
+class _UnfinishedError(Exception):
+    """Training ended before its last step, by the clock."""
+
+
+@dataclass(frozen=True)
+class Flex:
+    """Find motions: latents of particles with known poses, and maps along them.
+
+    A training that was stopped, or that came to the end of --minutes, goes on with --resume and the same options.
+    """
+
+    stack: Positional[Path]
+    """Particles with poses: .star, .cs, or .mrcs with --poses."""
+
+    output: Output
+    """Folder for the latents, the maps and the report."""
+
+    method: Literal["cryodrgn", "pca"] = "cryodrgn"
+    """cryodrgn, a variational autoencoder; or pca, a mean and principal maps."""
+
+    dims: int = 8
+    """Size of the latents."""
+
+    clusters: int = 10
+    """Maps at the centres of so many clusters of the latents (at the particle nearest to each)."""
+
+    components: int = 2
+    """Principal components of the latents along which maps are made, five on each."""
+
+    minutes: float | None = None
+    """End training after this time, to go on with --resume; no limit by default."""
+
+    network: OmitArgPrefixes[CryoDrgnConfig] = field(default_factory=CryoDrgnConfig)
+    pca: PcaConfig = field(default_factory=PcaConfig)
+    reading: OmitArgPrefixes[ReadOptions] = field(default_factory=ReadOptions)
+    common: OmitArgPrefixes[Common] = field(default_factory=Common)
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that cannot be, and options of the other method."""
+        for flag, value, low in (
+            ("--dims", self.dims, 1),
+            ("--clusters", self.clusters, 1),
+            ("--components", self.components, 0),
+        ):
+            if value < low:
+                raise ConfigError(f"{flag} must be at least {low}", found=value, remedy=f"Change {flag}")
+        if self.minutes is not None and not self.minutes > 0:
+            raise ConfigError("--minutes must be positive", found=self.minutes, remedy="Change --minutes")
+        if self.method == "pca" and self.network != CryoDrgnConfig():
+            raise ConfigError("options of networks belong to --method cryodrgn", remedy="Leave them out")
+        if self.method != "pca" and self.pca != PcaConfig():
+            raise ConfigError("--pca.* belongs to --method pca", remedy="Leave it out")
+
+    def run(self, context: RunContext) -> None:
+        """Read the particles, fit, decode maps, write."""
+        if self.method == "pca":
+            require_plain_cpu(self.common, "vitreous flex --method pca")
+        if not prepare(self.output, self.common):
+            context.say(f"{self.output} holds the finished run")
+            return
+        particles = open_particles_with(self.stack, self.reading)
+        if particles.poses is None:
+            raise InputError(
+                "the particles have no poses",
+                remedy="Run `vitreous abinitio` first, or give --poses",
+                path=self.stack,
+            )
+        announce(context, particles, self._estimate(particles))
+        inputs = (self.stack, *read_with(self.reading))
+        with open_folder(context, self.output, particles, inputs) as folder:
+            progress = context.progress()
+            try:
+                result, model = self._fit(particles, progress, folder)
+            except _UnfinishedError:
+                context.say(f"stopped after {self.minutes} minutes; --resume goes on")
+                return
+            finish(context, folder, self._described(result, model, progress), particles)
+
+    def _fit(self, particles: Particles, progress: Progress, folder: RunFolder) -> tuple[Result, FlexModel]:
+        if self.method == "pca":
+            return get("pca")(self.dims, self.pca).run(particles, progress)
+        device = resolve_device(self.common.device)
+        train = self._trainer(progress, folder, device)
+        return get("cryodrgn")(self.dims, self.network).run(particles, progress, train, device)
+
+    def _trainer(
+        self, progress: Progress, folder: RunFolder, device: torch.device
+    ) -> Callable[["Training"], Mapping[str, Tensor]]:
+        from vitreous.train.loop import fit
+        from vitreous.train.task import Callbacks
+
+        accelerator: Literal["cpu", "cuda"] = "cuda" if device.type == "cuda" else "cpu"
+        hardware = Hardware(accelerator, 1, self.common.precision, device.index or 0)
+        store = folder.checkpointer(Manifest.read(folder.path))
+
+        def train(task: "Training") -> Mapping[str, Tensor]:
+            each = task.steps_per_epoch
+            config = TrainConfig(
+                steps=each * self.network.epochs,
+                minutes=self.minutes,
+                gradient_clip=None,
+                log_every=each,
+                seed=self.network.seed,
+            )
+
+            def log(line: Mapping[str, Any]) -> None:
+                folder.log({"epoch": round(line["step"] / each, 3), **line})
+
+            trained = fit(task, config, hardware, Callbacks(log, store, progress))
+            if trained.stopped == "signal":
+                raise KeyboardInterrupt
+            if trained.stopped != "steps":
+                raise _UnfinishedError
+            return trained.parameters
+
+        return train
+
+    def _described(self, result: Result, model: FlexModel, progress: Progress) -> Result:
+        """Add clusters, confidence and maps."""
+        from vitreous.analysis.embedding import along_axis, k_means, latent_confidence, nearest_rows, principal_axes
+
+        if result.latents is None or result.latent_std is None:
+            message = "a method of vitreous flex returned no latents"
+            raise ValueError(message)
+        z = result.latents
+        centres, labels = k_means(z, self.clusters, torch.Generator().manual_seed(0))
+        points = {f"kmeans_{k + 1:02d}": z[row] for k, row in enumerate(nearest_rows(z, centres).tolist())}
+        axes = principal_axes(z)
+        for number in range(min(self.components, len(axes.axes))):
+            steps = along_axis(z, axes, number, 5)
+            points |= {f"pc{number + 1}_{step + 1}": point for step, point in enumerate(steps)}
+        named = progress.track(points.items(), "Decoding maps", len(points))
+        confidence = latent_confidence(Latents(z, result.latent_std), z)
+        figures = {f"component_{i + 1}_share": float(share) for i, share in enumerate(axes.shares[: self.components])}
+        return replace(
+            result,
+            classes=labels + 1,
+            scores={**result.scores, "latent_confidence": confidence},
+            latent_volumes=tuple(LatentVolume(name, point, model.volume(point)) for name, point in named),
+            metrics={**result.metrics, **figures, "mean_latent_confidence": float(confidence.mean())},
+        )
+
+    def _estimate(self, particles: Particles) -> Estimate:
+        """Images up to 2 GB, and the activations of a batch or padded grids; products of networks, or insertions."""
+        n, pixels = len(particles), 0.39 * particles.box**2
+        images = min(12 * n * pixels, 2e9)
+        if self.method == "pca":
+            grids = 20 * (1 + self.dims) * (2 * particles.box) ** 3
+            seconds = 1e-7 * n * pixels * (1 + self.dims) * self.pca.iterations
+            return Estimate(grids + 8e8, seconds)
+        net = self.network
+        activations = 30.0 * net.batch * pixels * net.decoder_width * (1 + net.decoder_layers)
+        products = 6.0 * n * net.epochs * pixels * net.decoder_width**2 * (1 + net.decoder_layers)
+        return Estimate(images + activations + 8e8, products / _FLOPS)

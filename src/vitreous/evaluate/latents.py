@@ -1,0 +1,96 @@
+"""What latents know of a true conformation: regression of an angle or of a number, and its error."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from scipy.spatial import cKDTree
+from torch import Tensor
+
+from vitreous.errors import InputError
+from vitreous.typing import Float
+
+_FOLDS = 5
+
+
+@dataclass(frozen=True)
+class ConformationError:
+    """True and regressed angles of some particles.
+
+    Attributes
+    ----------
+    truth_rad, found_rad
+        ``[n]``.
+    """
+
+    truth_rad: Float[Tensor, " n"]
+    found_rad: Float[Tensor, " n"]
+
+    def summary(self) -> dict[str, Any]:
+        """Return circular correlation and errors in degrees, ready for JSON."""
+        error = torch.rad2deg(wrapped(self.found_rad - self.truth_rad).abs())
+        return {
+            "particles": len(error),
+            "circular_correlation": circular_correlation(self.truth_rad, self.found_rad),
+            "mean_error_deg": float(error.mean()),
+            "median_error_deg": float(error.median()),
+        }
+
+
+def wrapped(angles_rad: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+    """Angles brought into [−π, π)."""
+    return torch.remainder(angles_rad + math.pi, 2 * math.pi) - math.pi
+
+
+def circular_correlation(first_rad: Float[Tensor, " n"], second_rad: Float[Tensor, " n"]) -> float:
+    """Correlation of two sets of angles, from −1 to 1 (Jammalamadaka & Sengupta 2001, eq. 8.2.2, from all pairs).
+
+    Differences within each set are compared, not differences to a mean direction, which angles all round the circle
+    do not have: ``Σ sin(a_i − a_j) sin(b_i − b_j)`` over the root of the product of the same with a and with b
+    (Fisher & Lee 1983).
+    """
+    a, b = (torch.polar(torch.ones_like(x, dtype=torch.float64), x.double()) for x in (first_rad, second_rad))
+    return _pairs(a, b) / max(math.sqrt(_pairs(a, a) * _pairs(b, b)), 1e-30)
+
+
+def _pairs(a: Tensor, b: Tensor) -> float:
+    """``Σ_ij sin(a_i − a_j) sin(b_i − b_j)``, times 2, from sums over i alone."""
+    return float((a * b.conj()).sum().abs().square() - (a * b).sum().abs().square())
+
+
+def regress_angles(
+    known: Float[Tensor, "m dims"],
+    known_rad: Float[Tensor, " m"],
+    latents: Float[Tensor, "n dims"],
+    neighbours: int = 20,
+) -> Float[Tensor, " n"]:
+    """Angle of each latent: that of the mean cosine and sine of its nearest known latents."""
+    rows = cKDTree(known.numpy()).query(latents.numpy(), list(range(1, min(neighbours, len(known)) + 1)))[1]
+    near = known_rad[torch.from_numpy(rows)]
+    return torch.atan2(near.sin().mean(1), near.cos().mean(1))
+
+
+def conformation_error(
+    latents: Float[Tensor, "n dims"], truth_rad: Float[Tensor, " n"], generator: torch.Generator
+) -> ConformationError:
+    """Regress the angle of every particle from four fifths of the others (5-fold cross-validation).
+
+    Raises
+    ------
+    InputError
+        If there are fewer than ten particles.
+    """
+    if len(latents) < 2 * _FOLDS:
+        raise InputError(
+            "there are too few particles to cross-validate",
+            expected=f"at least {2 * _FOLDS}",
+            found=len(latents),
+            remedy="Give more particles",
+        )
+    fold = torch.randperm(len(latents), generator=generator) % _FOLDS
+    found = torch.empty_like(truth_rad)
+    for number in range(_FOLDS):
+        held_out = fold == number
+        found[held_out] = regress_angles(latents[~held_out], truth_rad[~held_out], latents[held_out])
+    return ConformationError(truth_rad, found)

@@ -1,0 +1,78 @@
+"""What a variational autoencoder of projections is made of and how it is trained: settings only."""
+
+from dataclasses import dataclass
+
+from vitreous.errors import ConfigError
+from vitreous.nn.positional import Encoding
+
+
+@dataclass(frozen=True)
+class CryoDrgnConfig:
+    """Settings of the networks and of their training."""
+
+    encoder_width: int = 256
+    """Width of the encoder's residual layers."""
+
+    encoder_layers: int = 3
+    """Number of the encoder's residual layers."""
+
+    decoder_width: int = 256
+    """Width of the decoder's residual layers."""
+
+    decoder_layers: int = 3
+    """Number of the decoder's residual layers."""
+
+    encoding: Encoding = "gaussian"
+    """Positional encoding of the decoder's coordinates."""
+
+    encoding_sigma: float = 0.5
+    """Width of the Gaussian encoding, in units of half the box."""
+
+    window: float = 0.85
+    """Radius, as a share of half the box, from which images fade to 0 at 0.99; 1 switches the window off."""
+
+    epochs: int = 20
+    """How often every particle is seen."""
+
+    batch: int = 32
+    """Particles per optimisation step."""
+
+    learning_rate: float = 1e-4
+    """Learning rate of Adam."""
+
+    beta: float | None = None
+    """Weight of the Kullback-Leibler term; one over the number of latent dimensions when not given."""
+
+    beta_ramp: float = 0.0
+    """Epochs over which that weight rises from 0."""
+
+    refine_poses: bool = False
+    """Refine orientation and shift of every particle by gradient descent."""
+
+    pose_learning_rate: float = 3e-4
+    """Learning rate of the poses: radians, and box lengths."""
+
+    pose_wait: float = 1.0
+    """Epochs before poses move."""
+
+    seed: int = 0
+    """Seed of every random number."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be, naming the flag."""
+        at_least_one = ("encoder_width", "decoder_width", "epochs", "batch")
+        for name, low in {
+            **dict.fromkeys(at_least_one, 1),
+            **dict.fromkeys(("encoder_layers", "decoder_layers", "beta_ramp", "pose_wait", "seed"), 0),
+        }.items():
+            _require(getattr(self, name) >= low, name, f"at least {low}", getattr(self, name))
+        for name in ("learning_rate", "pose_learning_rate", "encoding_sigma"):
+            _require(getattr(self, name) > 0, name, "a positive number", getattr(self, name))
+        _require(0 < self.window <= 1, "window", "above 0, at most 1", self.window)
+        _require(self.beta is None or self.beta >= 0, "beta", "a number from 0 up", self.beta)
+
+
+def _require(holds: bool, name: str, expected: str, found: object) -> None:  # noqa: FBT001  the condition is the point
+    if not holds:
+        flag = f"--{name.replace('_', '-')}"
+        raise ConfigError(f"{flag} cannot be used", expected=expected, found=found, remedy=f"Change {flag}")

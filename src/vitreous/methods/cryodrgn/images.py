@@ -1,0 +1,113 @@
+"""Images as the autoencoder sees them: centred coefficients inside a circle, with their CTF."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vitreous.compute.progress import Progress
+from vitreous.data import Particles
+from vitreous.errors import InputError
+from vitreous.fourier.frequencies import Disc, disc
+from vitreous.reconstruct.backprojection import batches, centred_coefficients, disc_ctf
+from vitreous.typing import Complex, Float, Int, Rotations
+
+_WINDOW_END = 0.99
+_SAMPLE = 1000
+_CACHE_BYTES = 2_000_000_000
+
+
+@dataclass(frozen=True)
+class Views:
+    """Coefficients ``[b, k]`` of some images moved to the box centre, their CTF and orientations.
+
+    Attributes
+    ----------
+    values
+        Coefficients over the scale of :class:`FourierImages`.
+    ctf
+        Contrast transfer; the square of it where the images were multiplied by it already.
+    rotations
+        ``[b, 3, 3]``.
+    """
+
+    values: Complex[Tensor, "b k"]
+    ctf: Float[Tensor, "b k"]
+    rotations: Rotations
+
+
+def soft_window(box: int, start: float) -> Float[Tensor, "y x"]:
+    """Window that is 1 up to ``start·box/2`` and falls linearly to 0 at 0.99 of half the box; 1 where start is 1."""
+    if start >= 1:
+        return torch.ones(box, box)
+    axis = (torch.arange(box) - box // 2) / (box / 2)
+    radius = torch.hypot(axis[:, None], axis[None, :])
+    return ((_WINDOW_END - radius) / max(_WINDOW_END - start, 1e-3)).clamp(0, 1)
+
+
+def half_disc(box: int) -> Disc:
+    """One of every Friedel pair of coefficients inside the Nyquist circle."""
+    return disc(box, box / 2)
+
+
+class FourierImages:
+    """The images of a particle set: kept in memory where they fit, read again otherwise.
+
+    Parameters
+    ----------
+    particles
+        Images with poses.
+    window
+        See :func:`soft_window`.
+    scale
+        Standard deviation of the pixels before the window, by which all are divided; measured where None.
+
+    Raises
+    ------
+    InputError
+        Where the particles have no poses.
+    """
+
+    def __init__(self, particles: Particles, window: float, scale: float | None = None) -> None:
+        if particles.poses is None:
+            raise InputError(
+                "the particles have no poses", remedy="Run `vitreous abinitio` first, or give a STAR file with angles"
+            )
+        self.particles, self.poses = particles, particles.poses
+        self.disc = half_disc(particles.box)
+        self.window = soft_window(particles.box, window)
+        self._cache: tuple[Tensor, Tensor] | None = None
+        self.scale = self._measured_scale() if scale is None else scale
+
+    def __len__(self) -> int:
+        return len(self.particles)
+
+    def load(self, progress: Progress) -> "FourierImages":
+        """Fill the cache, where 12 bytes per coefficient fit into 2 GB."""
+        shape = (len(self), len(self.disc.kx))
+        if 12 * math.prod(shape) > _CACHE_BYTES:
+            return self
+        values, ctf = torch.empty(shape, dtype=torch.complex64), torch.empty(shape)
+        with progress.stage("Reading particles", total=len(self)):
+            for rows in batches(len(self), self.particles.box):
+                values[rows], ctf[rows] = self._read(rows)
+                progress.advance(len(rows))
+        self._cache = (values, ctf)
+        return self
+
+    def views(self, rows: Int[Tensor, " b"]) -> Views:
+        """Return some images."""
+        values, ctf = self._read(rows) if self._cache is None else (part[rows] for part in self._cache)
+        return Views(values, ctf, self.poses.rotations[rows].float())
+
+    def _read(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        particles = self.particles
+        shifts_px = (self.poses.shifts_A[rows] / particles.pixel_size_A).float()
+        values = centred_coefficients(particles.images(rows) * self.window, shifts_px, self.disc)
+        ctf = disc_ctf(particles.optics.select(rows), self.disc, particles.pixel_size_A)
+        return values / self.scale, ctf.square() if particles.ctf_premultiplied else ctf
+
+    def _measured_scale(self) -> float:
+        rows = torch.arange(0, len(self), max(1, len(self) // _SAMPLE))
+        return max(float(self.particles.images(rows).std()), 1e-12)

@@ -1,0 +1,151 @@
+"""CryoDRGN: latents and maps of particles with known poses."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vitreous.compute.progress import Progress
+from vitreous.data import Latents, Particles, Result, Volume
+from vitreous.methods.cryodrgn.config import CryoDrgnConfig
+from vitreous.methods.cryodrgn.images import FourierImages
+from vitreous.methods.cryodrgn.model import Autoencoder, encode_views
+from vitreous.methods.cryodrgn.training import PoseCorrections, Training
+from vitreous.typing import Float
+
+Train = Callable[[Training], Mapping[str, Tensor]]
+"""Trains a task and returns the ``state_dict`` of its module."""
+
+_MODEL, _CORRECTIONS = "autoencoder.", "corrections."
+_BATCH = 512
+
+
+@dataclass(frozen=True)
+class TrainedAutoencoder:
+    """Networks that can be asked for latents and maps.
+
+    Attributes
+    ----------
+    model
+        Encoder and decoder.
+    config
+        Their settings.
+    pixel_size_A
+        Of the particles that they were trained on.
+    """
+
+    model: Autoencoder
+    config: CryoDrgnConfig
+    pixel_size_A: float
+
+    @classmethod
+    def from_state(
+        cls, state: Mapping[str, Tensor], config: CryoDrgnConfig, device: torch.device | str = "cpu"
+    ) -> "TrainedAutoencoder":
+        """Load what :attr:`state` held."""
+        of_networks = dict(state)
+        box, pixel_size_A = int(of_networks.pop("box")), float(of_networks.pop("pixel_size_A"))
+        model = Autoencoder(box, len(state["encoder.last.bias"]) // 2, config)
+        model.load_state_dict(of_networks)
+        return cls(model.eval().to(device), config, pixel_size_A)
+
+    @property
+    def state(self) -> dict[str, Tensor]:
+        """Parameters and grid, as tensors; the settings are not among them."""
+        return dict(self.model.state_dict()) | grid_of(self.box, self.pixel_size_A)
+
+    @property
+    def box(self) -> int:
+        """Side of the maps in voxels."""
+        return self.model.box
+
+    def embed(self, particles: Particles, progress: Progress) -> Latents:
+        """Return the latents of particles with poses by one forward pass.
+
+        Raises
+        ------
+        InputError
+            Where the particles have no poses.
+        """
+        return self.embed_images(FourierImages(particles, self.config.window, float(self.model.scale)), progress)
+
+    def embed_images(self, images: FourierImages, progress: Progress) -> Latents:
+        """Return the latents of images, in batches."""
+        means, deviations = [], []
+        with progress.stage("Embedding", total=len(images)):
+            for rows in torch.arange(len(images)).split(_BATCH):
+                posterior = encode_views(self.model, images.views(rows))
+                means.append(posterior.mean.cpu())
+                deviations.append((posterior.log_variance / 2).exp().cpu())
+                progress.advance(len(rows))
+        return Latents(torch.cat(means), torch.cat(deviations))
+
+    def volume(self, z: Float[Tensor, " dims"]) -> Volume:
+        """Decode the map of one latent."""
+        return self.model.volume(z, self.pixel_size_A)
+
+
+class CryoDrgn:
+    """Train an autoencoder on particles with known poses and embed them.
+
+    Parameters
+    ----------
+    dims
+        Size of the latents.
+    config
+        Networks and training.
+    """
+
+    def __init__(self, dims: int, config: CryoDrgnConfig | None = None) -> None:
+        self.dims = dims
+        self.config = config or CryoDrgnConfig()
+
+    def run(
+        self, particles: Particles, progress: Progress, train: Train, device: torch.device | str = "cpu"
+    ) -> tuple[Result, TrainedAutoencoder]:
+        """Train, then embed all particles.
+
+        Parameters
+        ----------
+        particles
+            Particles with poses.
+        progress
+            Shows how far it is.
+        train
+            Does the training: the loop of :mod:`vitreous.train`, with its device, precision and checkpoints.
+        device
+            Where particles are embedded.
+
+        Returns
+        -------
+        result, model
+            The result holds the latents, the refined poses where they were, and the networks' state.
+
+        Raises
+        ------
+        InputError
+            Where the particles have no poses.
+        """
+        images = FourierImages(particles, self.config.window).load(progress)
+        parameters = train(Training(images, self.dims, self.config))
+        state = _below(parameters, _MODEL) | grid_of(particles.box, particles.pixel_size_A)
+        model = TrainedAutoencoder.from_state(state, self.config, device)
+        poses = None
+        if self.config.refine_poses:
+            corrections = PoseCorrections(len(particles))
+            corrections.load_state_dict(_below(parameters, _CORRECTIONS))
+            poses = corrections.corrected(images.poses, particles.box * particles.pixel_size_A)
+            images = FourierImages(particles.with_poses(poses), self.config.window, images.scale)
+        latents = model.embed_images(images, progress)
+        return Result(poses=poses, latents=latents.mean, latent_std=latents.std, state=state), model
+
+
+def grid_of(box: int, pixel_size_A: float) -> dict[str, Tensor]:
+    """Box and pixel size of a model, as tensors to keep with its parameters."""
+    return {"box": torch.tensor(box), "pixel_size_A": torch.tensor(pixel_size_A, dtype=torch.float64)}
+
+
+def _below(parameters: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    found = {name.removeprefix(prefix): value for name, value in parameters.items() if name.startswith(prefix)}
+    return {name: value.clone() for name, value in found.items()}

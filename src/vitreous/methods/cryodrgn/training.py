@@ -1,0 +1,141 @@
+"""Training of the autoencoder as a task for the training loop."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Adam, Optimizer
+
+from vitreous.data import Poses
+from vitreous.geometry.rotations import rotation_from_vector
+from vitreous.methods.cryodrgn.config import CryoDrgnConfig
+from vitreous.methods.cryodrgn.images import FourierImages
+from vitreous.methods.cryodrgn.model import Autoencoder, Posterior
+from vitreous.physics.shifts import disc_phases
+from vitreous.typing import Complex, Float
+
+
+@runtime_checkable
+class _Rank(Protocol):
+    @property
+    def number(self) -> int: ...
+
+    @property
+    def of(self) -> int: ...
+
+
+class PoseCorrections(nn.Module):
+    """Small turns (radians, in the frame of the image) and shifts (boxes) of every particle, 0 at the start."""
+
+    def __init__(self, particles: int) -> None:
+        super().__init__()
+        self.turns = nn.Parameter(torch.zeros(particles, 3))
+        self.shifts = nn.Parameter(torch.zeros(particles, 2))
+
+    def corrected(self, poses: Poses, box_A: float) -> Poses:
+        """Return corrected poses of all particles."""
+        turns = rotation_from_vector(self.turns.detach().double())
+        shifts_A = poses.shifts_A + self.shifts.detach().to(poses.shifts_A) * box_A
+        return Poses((turns @ poses.rotations.double()).to(poses.rotations), shifts_A)
+
+
+class _Network(nn.Module):
+    """The autoencoder with the corrections of the poses, so that a distributed wrapper sees all parameters."""
+
+    def __init__(self, autoencoder: Autoencoder, corrections: PoseCorrections | None, images: FourierImages) -> None:
+        super().__init__()
+        self.autoencoder, self.corrections = autoencoder, corrections
+        self.disc = images.disc
+
+    def forward(self, batch: Mapping[str, Tensor], *, moves_poses: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return latent mean, log-variance, predicted slices before the CTF, and the images that they are to match."""
+        values, rotations = batch["values"], batch["rotations"]
+        if self.corrections is not None:
+            rows, own = batch["rows"], self.corrections
+            turns, shifts = own.turns[rows], own.shifts[rows]
+            if not moves_poses:
+                turns, shifts = turns * 0.0, shifts * 0.0
+            rotations = rotation_from_vector(turns) @ rotations
+            values = values * disc_phases(-shifts * self.disc.box, self.disc)
+        return *self.autoencoder(values, batch["ctf"], rotations), values
+
+
+@dataclass(frozen=True)
+class Training:
+    """A task for :func:`vitreous.train.loop.fit`.
+
+    Attributes
+    ----------
+    images
+        What is learned from.
+    dims
+        Size of the latents.
+    config
+        Networks and optimisation.
+    """
+
+    images: FourierImages
+    dims: int
+    config: CryoDrgnConfig = field(default_factory=CryoDrgnConfig)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Whole batches in the particle set; those left over wait for the next epoch's order."""
+        return max(1, len(self.images) // self.config.batch)
+
+    def module(self) -> nn.Module:
+        """Make the networks."""
+        box, config = self.images.particles.box, self.config
+        corrections = PoseCorrections(len(self.images)) if config.refine_poses else None
+        return _Network(Autoencoder(box, self.dims, config, self.images.scale), corrections, self.images)
+
+    def optimizer(self, module: nn.Module) -> Optimizer:
+        """Make Adam; poses have a rate of their own."""
+        of_poses = [p for name, p in module.named_parameters() if name.startswith("corrections.")]
+        rest = [p for name, p in module.named_parameters() if not name.startswith("corrections.")]
+        groups: list[dict[str, Any]] = [{"params": rest}]
+        if of_poses:
+            groups.append({"params": of_poses, "lr": self.config.pose_learning_rate})
+        return Adam(groups, self.config.learning_rate)
+
+    def scheduler(self, optimizer: Optimizer) -> None:
+        """Return None: the rate is constant."""
+        del optimizer
+
+    def batches(self, first_step: int, rank: _Rank) -> Iterator[dict[str, Any]]:
+        """Yield this process's images of every step; the order of an epoch depends on seed and epoch alone."""
+        step = first_step
+        while True:
+            rows = self._rows(step)[rank.number :: rank.of]
+            views = self.images.views(rows)
+            parts = {"values": views.values, "ctf": views.ctf, "rotations": views.rotations, "rows": rows}
+            yield {**parts, "step": step}
+            step += 1
+
+    def training_step(self, module: nn.Module, batch: Mapping[str, Any]) -> Mapping[str, Tensor]:
+        """Return the loss: mean squared residual per coefficient, and the divergence of the latents."""
+        epoch = batch["step"] / self.steps_per_epoch
+        mean, log_variance, slices, values = module(batch, moves_poses=epoch >= self.config.pose_wait)
+        residual = mean_squared_residual(slices * batch["ctf"], values)
+        divergence = Posterior(mean, log_variance).divergence().mean()
+        loss = residual + self.beta(epoch) * divergence / (2 * values.shape[1])
+        return {"loss": loss, "residual": residual, "divergence": divergence}
+
+    def beta(self, epoch: float) -> float:
+        """Weight of the divergence, which counts once per image beside ``2k`` real numbers."""
+        full = 1 / self.dims if self.config.beta is None else self.config.beta
+        return full * min(1.0, epoch / self.config.beta_ramp) if self.config.beta_ramp > 0 else full
+
+    def _rows(self, step: int) -> Tensor:
+        epoch, place = divmod(step, self.steps_per_epoch)
+        generator = torch.Generator().manual_seed((self.config.seed * 1_000_003 + epoch) % (1 << 62))
+        order = torch.randperm(len(self.images), generator=generator)
+        return order[place * self.config.batch : (place + 1) * self.config.batch]
+
+
+def mean_squared_residual(predicted: Complex[Tensor, "b k"], observed: Complex[Tensor, "b k"]) -> Float[Tensor, ""]:
+    """Mean ``|ΔF|²`` over the half disc, which is the mean square over the whole disc of the Hartley transform."""
+    difference = torch.view_as_real(predicted - observed)
+    return difference.square().sum(-1).mean()

@@ -1,0 +1,141 @@
+"""Probabilistic PCA of particles with known poses, by expectation and maximisation.
+
+The M-step is a back-projection for each map, in which the other maps are held: where the latents are white, their
+products vanish on average and one sweep comes close to the joint solution. Maps have a prior whose power per shell is
+learned with them, so that shells without signal vanish.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vitreous.compute.progress import Progress
+from vitreous.data import Particles, Result
+from vitreous.fourier.shells import radial_power
+from vitreous.methods.pca.config import PcaConfig
+from vitreous.methods.pca.model import LinearMaps, LinearViews, full_disc, linear_views
+from vitreous.physics.slices import SliceAccumulator
+from vitreous.reconstruct.backprojection import shell_weights, solve
+from vitreous.reconstruct.masks import sphere_mask
+from vitreous.typing import Float
+
+_EDGE_VOXELS = 3.0
+_OVERSAMPLING = 8
+"""Voxels of the padded grid per independent coefficient of a map."""
+
+
+@dataclass(frozen=True)
+class Moments:
+    """First moment ``[b, maps]`` and second ``[b, maps, maps]`` of ``(1, z)`` for some images."""
+
+    first: Float[Tensor, "b maps"]
+    second: Float[Tensor, "b maps maps"]
+
+    @classmethod
+    def of(cls, mean: Float[Tensor, "b dims"], covariance: Float[Tensor, "b dims dims"]) -> "Moments":
+        """Moments of a constant 1 beside the latents."""
+        first = torch.cat([torch.ones(len(mean), 1), mean], 1)
+        second = first[:, :, None] * first[:, None, :]
+        second[:, 1:, 1:] += covariance
+        return cls(first, second)
+
+
+class Pca:
+    """Fit a mean and principal maps, and embed the particles.
+
+    Parameters
+    ----------
+    dims
+        Number of principal maps.
+    config
+        How they are fitted.
+    """
+
+    def __init__(self, dims: int, config: PcaConfig | None = None) -> None:
+        self.dims = dims
+        self.config = config or PcaConfig()
+
+    def run(self, particles: Particles, progress: Progress) -> tuple[Result, LinearMaps]:
+        """Fit, then embed all particles.
+
+        Raises
+        ------
+        InputError
+            Where the particles have no poses.
+        """
+        maps = self._start(particles, progress)
+        for number in range(self.config.iterations):
+            maps = self._round(maps, particles, progress, f"Round {number + 1} of {self.config.iterations}")
+        latents = maps.embed(particles, progress)
+        return Result(latents=latents.mean, latent_std=latents.std, state=maps.state), maps
+
+    def _start(self, particles: Particles, progress: Progress) -> LinearMaps:
+        """Mean map, and what random latents make of the residuals."""
+        box = particles.box
+        maps = LinearMaps(torch.zeros(1 + self.dims, box, box, box), particles.pixel_size_A)
+        generator = torch.Generator().manual_seed(self.config.seed)
+        z = torch.randn(len(particles), self.dims, generator=generator)
+        sums = [SliceAccumulator(box) for _ in maps.maps]
+        for rows, views in linear_views(particles, progress, "Starting"):
+            _insert(sums, views, maps.slices(views), Moments.of(z[rows], torch.zeros(len(rows), self.dims, self.dims)))
+        return _solved(sums, maps)
+
+    def _round(self, maps: LinearMaps, particles: Particles, progress: Progress, what: str) -> LinearMaps:
+        sums = [SliceAccumulator(particles.box) for _ in maps.maps]
+        total = torch.zeros(1 + self.dims, 1 + self.dims, dtype=torch.float64)
+        for _, views in linear_views(particles, progress, what):
+            slices = maps.slices(views)
+            moments = Moments.of(*maps.posterior(views, slices))
+            total += moments.second.sum(0).double()
+            _insert(sums, views, slices, moments)
+        return whitened(_solved(sums, maps), total / len(particles))
+
+
+def _insert(sums: list[SliceAccumulator], views: LinearViews, slices: Tensor, moments: Moments) -> None:
+    """Add ``C (E[z_k] y − Σ_l≠k E[z_k z_l] C V_l)`` and ``C² E[z_k²]`` to the sums of every map k."""
+    disc = full_disc(sums[0].box)
+    others = moments.second - torch.diag_embed(moments.second.diagonal(dim1=1, dim2=2))
+    targets = moments.first[..., None] * views.values[:, None] - others.to(slices) @ slices
+    for number, accumulator in enumerate(sums):
+        values = (targets[:, number] * views.ctf).contiguous()
+        weights = views.ctf.square() * moments.second[:, number, number, None]
+        accumulator.add(views.rotations, (disc.kx, disc.ky), values, weights.contiguous())
+
+
+def _solved(sums: list[SliceAccumulator], before: LinearMaps) -> LinearMaps:
+    sphere = sphere_mask(sums[0].box, sums[0].box / 2, _EDGE_VOXELS)
+    made = [solve(total, prior=_prior(total, old)) * sphere for total, old in zip(sums, before.maps)]
+    return LinearMaps(torch.stack(made), before.pixel_size_A)
+
+
+def _prior(total: SliceAccumulator, old: Float[Tensor, "z y x"]) -> Float[Tensor, " s"]:
+    """Inverse power of each shell, from the last map and what it leaves uncertain; none before there is a map."""
+    power = radial_power(old)
+    if not bool(power.any()):
+        return torch.zeros_like(power)
+    weights = shell_weights(total) * _OVERSAMPLING
+    prior = 1 / (power + 1 / (weights + 1 / power.clamp_min(1e-12))) / _OVERSAMPLING
+    prior[0] = 0.0
+    return prior
+
+
+def whitened(maps: LinearMaps, second: Float[Tensor, "maps maps"]) -> LinearMaps:
+    """The same family of maps, such that latents have mean 0 and covariance 1, and principal maps are orthogonal.
+
+    Parameters
+    ----------
+    maps
+        A mean and principal maps.
+    second
+        Mean second moment of ``(1, z)`` over the particles.
+    """
+    shift = second[0, 1:]
+    spread = second[1:, 1:] - shift[:, None] * shift[None, :]
+    root = torch.linalg.cholesky(spread)
+    principal = maps.maps[1:].flatten(1).double()
+    scaled = root.T @ principal
+    _, turn = torch.linalg.eigh(scaled @ scaled.T)
+    ordered = (turn.flip(1).T @ scaled).float().reshape(maps.maps[1:].shape)
+    mean = maps.maps[0] + (shift @ principal).float().reshape(maps.maps[0].shape)
+    return LinearMaps(torch.cat([mean[None], ordered]), maps.pixel_size_A)

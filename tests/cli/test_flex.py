@@ -1,0 +1,120 @@
+"""flex and embed from files to files."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.cli.blobs import BOX, PIXEL_SIZE_A, write_blob_particles
+from vitreous.cli.main import main
+from vitreous.io.maps import read_map
+from vitreous.io.star import read_star
+from vitreous.train.leg import Leg
+
+QUICK = ["--encoder-width", "16", "--decoder-width", "16", "--encoder-layers", "1", "--decoder-layers", "1"]
+COMMON = ["--threads", "1", "--quiet", "--contrast", "bright"]
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_blob_particles(tmp_path_factory.mktemp("stack"), n=64)
+
+
+@pytest.fixture(scope="module")
+def runs(stack: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("runs")
+    flex = ["flex", str(stack), "--dims", "2", "--clusters", "3", *COMMON]
+    assert main([*flex, "-o", str(folder / "cryodrgn"), *QUICK, "--epochs", "1", "--batch", "16"]) == 0
+    assert main([*flex, "-o", str(folder / "pca"), "--method", "pca", "--pca.iterations", "2"]) == 0
+    return {name: folder / name for name in ("cryodrgn", "pca")}
+
+
+@pytest.mark.parametrize("method", ["cryodrgn", "pca"])
+def test_a_run_leaves_latents_classes_and_maps_that_belong_together(runs, method: str) -> None:
+    run = runs[method]
+    found = np.load(run / "latents.npz")
+    assert found["z"].shape == found["std"].shape == (64, 2)
+    table = read_star(run / "particles.star")["particles"].columns
+    assert set(table["rlnClassNumber"]) == {1, 2, 3}
+    assert ((table["vitreousLatentConfidence"] >= 0) & (table["vitreousLatentConfidence"] <= 1)).all()
+    rows = list(csv.DictReader((run / "volumes" / "latents.csv").read_text().splitlines()))
+    assert [row["name"] for row in rows[:3]] == ["kmeans_01", "kmeans_02", "kmeans_03"]
+    assert len(rows) == len(list((run / "volumes").glob("*.mrc"))) == 3 + 2 * 5
+    centre = np.array([float(rows[0]["z1"]), float(rows[0]["z2"])], dtype=np.float32)
+    assert (np.abs(found["z"] - centre).max(1) == 0).sum() == 1  # of one particle, exactly
+    volume = read_map(run / "volumes" / "kmeans_01.mrc")
+    assert (volume.box, volume.voxel_size_A) == (BOX, pytest.approx(PIXEL_SIZE_A))
+    assert "Latent space" in (run / "report.html").read_text()
+
+
+@pytest.mark.parametrize("method", ["cryodrgn", "pca"])
+def test_embedding_the_training_particles_gives_their_latents_again(runs, stack, tmp_path, method: str) -> None:
+    assert main(["embed", str(stack), "--run", str(runs[method]), "-o", str(tmp_path / "new"), *COMMON]) == 0
+    first, second = np.load(runs[method] / "latents.npz"), np.load(tmp_path / "new" / "latents.npz")
+    np.testing.assert_array_equal(first["ids"], second["ids"])
+    np.testing.assert_allclose(first["z"], second["z"], atol=1e-5)
+    table = read_star(tmp_path / "new" / "particles.star")["particles"].columns
+    assert np.median(table["vitreousLatentDistance"]) == pytest.approx(1, abs=0.2)
+    assert json.loads((tmp_path / "new" / "summary.json").read_text())["images_per_second"] > 0
+
+
+def test_training_that_ran_out_of_minutes_goes_on(stack, tmp_path, runs, monkeypatch) -> None:
+    command = ["flex", str(stack), "--dims", "2", "--clusters", "3", *COMMON, *QUICK, "--epochs", "1", "--batch", "16"]
+    run = tmp_path / "legs"
+    words = [*command, "-o", str(run), "--minutes", "60"]
+    with monkeypatch.context() as patch:
+        patch.setattr(Leg, "why_over", lambda self, step, *, interrupted: "minutes" if step >= 2 else None)
+        assert main(words) == 0
+    assert (run / "checkpoint.safetensors").exists()
+    assert not (run / "summary.json").exists()
+    assert main([*words, "--resume"]) == 0
+    whole, legs = np.load(runs["cryodrgn"] / "latents.npz"), np.load(run / "latents.npz")
+    np.testing.assert_array_equal(whole["z"], legs["z"])
+
+
+def test_runs_that_do_not_fit_are_refused(runs, stack, tmp_path, capsys) -> None:
+    new = ["-o", str(tmp_path / "new"), *COMMON]
+    assert main(["embed", str(stack), "--run", str(runs["pca"]), *new, "--box", "16"]) == 2
+    assert f"--box {BOX}" in capsys.readouterr().err
+    assert main(["embed", str(stack), "--run", str(stack.parent), *new]) == 2
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--dims", "0"], "--dims must be at least 1"),
+        (["--method", "pca", "--epochs", "3"], "belong to --method cryodrgn"),
+        (["--pca.iterations", "3"], "belongs to --method pca"),
+        (["--minutes", "-1"], "--minutes must be positive"),
+    ],
+)
+def test_options_that_cannot_be(stack, tmp_path, capsys, words: list[str], said: str) -> None:
+    assert main(["flex", str(stack), "-o", str(tmp_path / "x"), *COMMON, *words]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_particles_without_poses_are_refused(stack, tmp_path, capsys) -> None:
+    bare = stack.with_name("particles.mrcs")
+    assert main(["flex", str(bare), "--ctf", "none", "-o", str(tmp_path / "x"), *COMMON]) == 2
+    assert "have no poses" in capsys.readouterr().err
+
+
+def test_latents_are_evaluated_against_a_truth(tmp_path, capsys) -> None:
+    generator = torch.Generator().manual_seed(0)
+    angles = torch.rand(300, generator=generator) * 360
+    z = torch.stack([torch.deg2rad(angles).cos(), torch.deg2rad(angles).sin()], 1).numpy()
+    ids = np.array([f"{i + 1:06d}@/somewhere/a.mrcs" for i in range(300)])
+    np.savez(tmp_path / "latents.npz", ids=ids, z=z)
+    truth = tmp_path / "truth.csv"
+    lines = [f"{i + 1}@a.mrcs,1,{float(angle)}" for i, angle in enumerate(angles)]
+    truth.write_text("\n".join(["id,state,coordinate_1", *lines]) + "\n")
+    out = tmp_path / "out.json"
+    assert main(["evaluate", "latents", str(tmp_path / "latents.npz"), "--truth", str(truth), "--json", str(out)]) == 0
+    assert json.loads(out.read_text())["circular_correlation"] > 0.99
+    assert "circular" in capsys.readouterr().out
+    truth.write_text("a,b\n1,2\n")
+    assert main(["evaluate", "latents", str(tmp_path / "latents.npz"), "--truth", str(truth)]) == 2

@@ -1,0 +1,66 @@
+"""The decoder is one real map per latent, however it is asked."""
+
+import pytest
+import torch
+
+from vitreous.fourier.transform import rfft2_centred
+from vitreous.geometry.rotations import random_rotations, rotation_from_euler
+from vitreous.methods.cryodrgn.config import CryoDrgnConfig
+from vitreous.methods.cryodrgn.images import half_disc
+from vitreous.methods.cryodrgn.model import Autoencoder, Posterior
+
+BOX, DIMS = 12, 3
+
+
+@pytest.fixture
+def model() -> Autoencoder:
+    torch.manual_seed(0)
+    return Autoencoder(BOX, DIMS, CryoDrgnConfig(decoder_width=32, encoder_width=32), 2.5)
+
+
+@pytest.mark.parametrize("angles", [(0.0, 0.0, 0.0), (90.0, 0.0, 0.0), (0.0, 90.0, 0.0), (90.0, 90.0, 90.0)])
+def test_slices_are_transforms_of_projections_of_the_decoded_map(model, angles) -> None:
+    R = rotation_from_euler(torch.tensor([angles])).round()
+    z = torch.randn(DIMS)
+    values = model.volume(z, 1.0).values
+    # r_lab = R r: the density at lab point (x, y, z) is that at Rᵀ(x, y, z); quarter turns move voxels to voxels
+    axis = torch.arange(BOX) - BOX // 2
+    lab = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), -1).flip(-1).float()
+    # the map of a transform is periodic, and so is its turned copy
+    at = ((lab @ R[0]).round().long() + BOX // 2) % BOX
+    turned = values[at[..., 2], at[..., 1], at[..., 0]]
+    projection = turned.sum(0)
+    decoded = model.decode(R, z[None])[0].detach() * 2.5
+    expected = half_disc(BOX).gather(rfft2_centred(projection[None]))[0] / BOX
+    torch.testing.assert_close(decoded[1:], expected[1:], atol=2e-4, rtol=1e-3)
+    assert float(decoded[0].real) == pytest.approx(float(expected[0].real), abs=2e-4)  # a real map's origin is real
+
+
+def test_opposite_points_are_conjugate(model, generator) -> None:
+    R, z = random_rotations(4, generator).float(), torch.randn(4, DIMS)
+    turned = R * torch.tensor([-1.0, -1.0, 1.0])[:, None]  # half a turn about the beam: k → −k in the image
+    torch.testing.assert_close(model.decode(turned, z)[:, 1:], model.decode(R, z).conj()[:, 1:], atol=1e-5, rtol=1e-4)
+
+
+def test_the_encoder_sees_phase_flipped_images(model, generator) -> None:
+    values = torch.randn(3, len(model.kxy), dtype=torch.complex64)
+    ctf = torch.randn(3, len(model.kxy), generator=generator)
+    first, second = model.encode(values, ctf), model.encode(values * ctf.sign(), ctf.abs())
+    torch.testing.assert_close(first.mean, second.mean)
+    assert not torch.allclose(first.mean, model.encode(values, ctf.abs()).mean)
+
+
+def test_divergence_is_that_of_torch(generator) -> None:
+    mean, log_variance = torch.randn(2, 5, DIMS, generator=generator)
+    normal = torch.distributions.Normal(mean, (log_variance / 2).exp())
+    expected = torch.distributions.kl_divergence(normal, torch.distributions.Normal(0.0, 1.0)).sum(-1)
+    torch.testing.assert_close(Posterior(mean, log_variance).divergence(), expected)
+
+
+def test_bfloat16_decodes_nearly_the_same(model, generator) -> None:
+    R, z = random_rotations(8, generator).float(), torch.randn(8, DIMS)
+    exact = model.decode(R, z).detach()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rounded = model.decode(R, z).detach()
+    assert rounded.dtype == torch.complex64
+    assert float((rounded - exact).abs().square().mean().sqrt() / exact.abs().square().mean().sqrt()) < 0.02
