@@ -13,7 +13,7 @@ from vitreous.cli.config_file import read_group
 from vitreous.cli.context import RunContext
 from vitreous.cli.flex import FlexModel
 from vitreous.cli.options import Common, Output
-from vitreous.cli.running import Estimate, announce, finish, open_folder, prepare, read_with, require_plain_cpu
+from vitreous.cli.running import Estimate, announce, begin, finish, open_folder, read_with
 from vitreous.data import Particles, Result
 from vitreous.errors import InputError
 from vitreous.io import ReadOptions, open_particles_with
@@ -45,9 +45,7 @@ class Embed:
 
     def run(self, context: RunContext) -> None:
         """Read the run and the particles, embed, write."""
-        require_plain_cpu(self.common, "vitreous embed")
-        if not prepare(self.output, self.common):
-            context.say(f"{self.output} holds the finished run")
+        if not begin(context, self.output, self.common):
             return
         model, known = load_run(self.run_folder)
         particles = open_particles_with(self.stack, self.reading)

@@ -10,15 +10,14 @@ from torch import Tensor
 from tyro.conf import OmitArgPrefixes, Positional
 
 from vitreous.cli.context import RunContext
-from vitreous.cli.options import Common, Output
+from vitreous.cli.options import Output, TrainingCommon
 from vitreous.cli.running import (
     Estimate,
     announce,
+    begin,
     finish,
     open_folder,
-    prepare,
     read_with,
-    require_plain_cpu,
 )
 from vitreous.compute.device import resolve_device
 from vitreous.compute.progress import Progress
@@ -98,7 +97,7 @@ class Flex:
     network: OmitArgPrefixes[CryoDrgnConfig] = field(default_factory=CryoDrgnConfig)
     pca: PcaConfig = field(default_factory=PcaConfig)
     reading: OmitArgPrefixes[ReadOptions] = field(default_factory=ReadOptions)
-    common: OmitArgPrefixes[Common] = field(default_factory=Common)
+    common: OmitArgPrefixes[TrainingCommon] = field(default_factory=TrainingCommon)
 
     def __post_init__(self) -> None:
         """Refuse numbers that cannot be, and options of the other method."""
@@ -111,6 +110,8 @@ class Flex:
                 raise ConfigError(f"{flag} must be at least {low}", found=value, remedy=f"Change {flag}")
         if self.minutes is not None and not self.minutes > 0:
             raise ConfigError("--minutes must be positive", found=self.minutes, remedy="Change --minutes")
+        if self.method == "pca" and self.common.precision != TrainingCommon().precision:
+            raise ConfigError("--precision belongs to --method cryodrgn", remedy="Leave it out")
         if self.method == "pca" and self.network != CryoDrgnConfig():
             raise ConfigError("options of networks belong to --method cryodrgn", remedy="Leave them out")
         if self.method != "pca" and self.pca != PcaConfig():
@@ -118,10 +119,7 @@ class Flex:
 
     def run(self, context: RunContext) -> None:
         """Read the particles, fit, decode maps, write."""
-        if self.method == "pca":
-            require_plain_cpu(self.common, "vitreous flex --method pca")
-        if not prepare(self.output, self.common):
-            context.say(f"{self.output} holds the finished run")
+        if not begin(context, self.output, self.common, on_gpu=self.method != "pca"):
             return
         particles = open_particles_with(self.stack, self.reading)
         if particles.poses is None:
