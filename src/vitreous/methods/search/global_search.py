@@ -51,6 +51,9 @@ class GlobalPoses:
         Weight of the best grid pose.
     log_evidence
         Log of the likelihood summed over the grid's poses, up to a constant per image.
+    lead
+        By how much the best of the polished candidates is more likely, in nats, than the next that is another pose;
+        infinite where none came near.
     """
 
     rotations: Rotations
@@ -58,6 +61,7 @@ class GlobalPoses:
     effective_poses: Float[Tensor, " n"]
     probability: Float[Tensor, " n"]
     log_evidence: Float[Tensor, " n"]
+    lead: Float[Tensor, " n"]
 
 
 class GridSearch:
@@ -113,7 +117,7 @@ class GridSearch:
     def _search(self, indices: Int[Tensor, " m"], progress: Progress) -> GlobalPoses:
         """Search blocks of images; every process takes its share of them and gets the poses of all."""
         n, share = len(indices), current_share()
-        columns = (torch.zeros(n, 3, 3), torch.zeros(n, 2), *torch.zeros(3, n))
+        columns = (torch.zeros(n, 3, 3), torch.zeros(n, 2), *torch.zeros(4, n))
         blocks = share.mine(pieces(torch.arange(n), BLOCK))
         with progress.stage("Searching all particles", total=sum(map(len, blocks))):
             for block in blocks:
@@ -135,7 +139,7 @@ class GridSearch:
             kept = _still_likely(polished, images, apart_deg)
             poses, images = (polished.rotations[kept], polished.shifts_px[kept]), images[kept]
         best = torch.searchsorted(images, torch.arange(len(part)))
-        return (poses[0][best], poses[1][best], *scores)
+        return (poses[0][best], poses[1][best], *scores, _lead(polished.costs[kept], best))
 
 
 def search_halves(
@@ -215,3 +219,10 @@ def _still_likely(found: RefinedPoses, images: Int[Tensor, " c"], apart_deg: flo
     least_trace = 1 + 2 * math.cos(math.radians(apart_deg))
     posterior_kernels.distinct_kernel(found.rotations[order].numpy(), first.numpy(), least_trace, keep.numpy())
     return order[keep]
+
+
+def _lead(costs: Float[Tensor, " c"], best: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
+    """Distance in cost from each image's best candidate to its second; those of an image are in order."""
+    end = torch.cat([best[1:], torch.tensor([len(costs)])])
+    second = costs[(best + 1).clamp_max(len(costs) - 1)]
+    return torch.where(best + 1 < end, second - costs[best], torch.inf)

@@ -16,7 +16,7 @@ from vitreous.methods.search.global_search import search_halves
 from vitreous.methods.search.outcome import reconstructed, refined_in_stages
 from vitreous.methods.search.recheck import found_again
 from vitreous.methods.search.refinement import Refinement, RefinementSettings, RefinementState
-from vitreous.methods.search.second_look import SecondLook, doubtful_rows
+from vitreous.methods.search.second_look import SecondLook, is_doubtful
 from vitreous.methods.search.stages import Stages
 from vitreous.methods.search.starts import GivenStarts, StartFinder, as_tensors
 from vitreous.methods.search.verdict import AMBIGUOUS_EFFECTIVE_POSES, Evidence, independence, judge
@@ -212,10 +212,10 @@ class _SearchRun:
     def _refined(self, start: dict[str, Tensor], found: dict[str, Tensor]) -> RefinementState:
         refinement = self._refinement(self.symmetry, FIRST_RADIUS_SHARE * self.config.search_radius, start)
         references = (start["map1"], start["map2"])
-        fresh = refinement.start((found["rotations"], found["shifts_px"]), start["noise"].mean(0), references)
-        doubtful, share = doubtful_rows(found["effective_poses"]), self.config.shift_range_share
-        reach = (self.config.search_radius, share)
-        look = SecondLook(refinement, doubtful, *reach, self.progress, estep=self.config.estep)
+        poses, doubtful = (found["rotations"], found["shifts_px"]), is_doubtful(found["effective_poses"])
+        fresh = refinement.start(poses, start["noise"].mean(0), references, doubtful)
+        reach = (self.config.search_radius, self.config.shift_range_share)
+        look = SecondLook(refinement, *reach, self.progress, estep=self.config.estep)
         return refined_in_stages(refinement, fresh, self.stages, (self.progress, self.journal), look)
 
 

@@ -16,7 +16,7 @@ from vitreous.methods.search.global_search import GridSearch
 from vitreous.methods.search.outcome import reconstructed, refined_in_stages
 from vitreous.methods.search.recheck import found_again
 from vitreous.methods.search.refinement import Refinement, RefinementSettings, RefinementState, particle_mask
-from vitreous.methods.search.second_look import SecondLook, doubtful_rows
+from vitreous.methods.search.second_look import SecondLook, is_doubtful
 from vitreous.methods.search.stages import Stages
 from vitreous.methods.search.verdict import Evidence, independence, judge
 from vitreous.reconstruct.abinitio_input import check_input, known_diameter_A
@@ -219,8 +219,8 @@ class _RefineRun:
 
     def _refined(self, refinement: Refinement, found: dict[str, Tensor]) -> RefinementState:
         references = (found["first"] * refinement.mask, found["second"] * refinement.mask)
-        fresh = refinement.start((found["rotations"], found["shifts_px"]), self._white(), references)
+        poses, doubtful = (found["rotations"], found["shifts_px"]), is_doubtful(found["effective_poses"])
+        fresh = refinement.start(poses, self._white(), references, doubtful)
         radius = min(LOOK_RADIUS, self.particles.box / 2 - 1)
-        doubtful = doubtful_rows(found["effective_poses"])
-        look = SecondLook(refinement, doubtful, radius, self.config.shift_range_share, self.progress)
+        look = SecondLook(refinement, radius, self.config.shift_range_share, self.progress)
         return refined_in_stages(refinement, fresh, self.stages, (self.progress, self.journal), look)

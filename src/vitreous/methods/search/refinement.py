@@ -24,7 +24,7 @@ from vitreous.reconstruct.coefficients import Coefficients, CoefficientStore
 from vitreous.reconstruct.gauss_newton import RefinedPoses, Target, pose_costs, refine_poses
 from vitreous.reconstruct.known_poses import grid_copies
 from vitreous.reconstruct.masks import auto_mask, sphere_mask
-from vitreous.typing import Float, Int, Map, Rotations, Shifts
+from vitreous.typing import Bool, Float, Int, Map, Rotations, Shifts
 
 RADIUS_GROWTH = 1.35
 RADIUS_MARGIN = 3.0
@@ -81,6 +81,8 @@ class RefinementState:
         Noise power per shell.
     curve
         FSC of the raw half-maps inside the particle's sphere (zero before the first round).
+    doubtful
+        Particles that other poses could explain as well, as far as is known.
     rounds, idle
         Rounds done, and how many of the last ones brought nothing.
     best_shell
@@ -96,6 +98,7 @@ class RefinementState:
     noise: Float[Tensor, " s"]
     radius: float
     curve: Float[Tensor, " shells"]
+    doubtful: Bool[Tensor, " n"]
     rounds: int = 0
     idle: int = 0
     best_shell: float = 0.0
@@ -122,6 +125,7 @@ class RefinementState:
             references=(saved["first"], saved["second"]),
             noise=saved["noise"],
             curve=saved["curve"],
+            doubtful=saved["doubtful"],
             radius=radius,
             rounds=int(rounds),
             idle=int(idle),
@@ -130,7 +134,7 @@ class RefinementState:
         )
 
 
-_ARRAYS = ("rotations", "shifts_px", "costs", "noise", "curve")
+_ARRAYS = ("rotations", "shifts_px", "costs", "noise", "curve", "doubtful")
 _NUMBERS = ("radius", "rounds", "idle", "best_shell", "last_radius")
 
 
@@ -299,15 +303,20 @@ class Refinement:
         return min(max(radius, min(radius * RADIUS_GROWTH, shell + RADIUS_MARGIN)), self.largest_radius)
 
     def start(
-        self, poses: tuple[Rotations, Shifts], noise: Float[Tensor, " s"], references: tuple[Map, Map]
+        self,
+        poses: tuple[Rotations, Shifts],
+        noise: Float[Tensor, " s"],
+        references: tuple[Map, Map],
+        doubtful: Bool[Tensor, " n"] | None = None,
     ) -> RefinementState:
         """State before the first round, in which each half is refined against its reference."""
+        doubtful = torch.zeros(len(poses[0]), dtype=torch.bool) if doubtful is None else doubtful
         n_shells = int(self.store.disc.shell[-1]) + 1
         padded = torch.ones(n_shells)
         padded[: len(noise)] = noise
         costs = torch.zeros(len(poses[0]))
         curve = torch.zeros(self.store.disc.box // 2 + 1)
-        return RefinementState(*poses, costs, references, padded, self.settings.start_radius, curve)
+        return RefinementState(*poses, costs, references, padded, self.settings.start_radius, curve, doubtful)
 
 
 def particle_mask(box: int, diameter_px: float) -> Map:

@@ -11,13 +11,16 @@ from vitreous.methods.search.refinement import Refinement, RefinementState
 from vitreous.physics.slices import FourierVolume
 from vitreous.reconstruct.estep import EStep
 from vitreous.reconstruct.gauss_newton import Target, refine_poses
-from vitreous.typing import Float, Int, Tensor
+from vitreous.typing import Bool, Float, Tensor
 
 AFTER_ROUNDS = (3, 5, 7)
 """Rounds before a further look: enough for the maps to have grown beyond the search radius, and better since."""
 
 DOUBTFUL_EFFECTIVE_POSES = 1.5
 """Particles that more poses than this could explain in the first search are looked at again."""
+
+SURE_LEAD = 7.0
+"""Nats by which a pose has to be ahead of all others to be doubtful no more."""
 
 BLOCK = 256
 STEPS = 6
@@ -31,8 +34,6 @@ class SecondLook:
     ----------
     refinement
         The rounds it belongs to.
-    doubtful
-        Rows of the particles to search.
     radius, shift_share
         Resolution of the search in Fourier pixels, and the largest shift as a share of the box.
     progress
@@ -42,19 +43,18 @@ class SecondLook:
     """
 
     refinement: Refinement
-    doubtful: Int[Tensor, " m"]
     radius: float
     shift_share: float
     progress: Progress
     estep: EStep = "auto"
 
     def __call__(self, state: RefinementState) -> RefinementState:
-        """Replace poses by those of a fresh search that have a lower cost inside the radius of the rounds."""
-        rotations, shifts = state.rotations.clone(), state.shifts_px.clone()
+        """Replace doubtful poses by those of a fresh search that have a lower cost inside the radius of the rounds."""
+        rotations, shifts, doubtful = state.rotations.clone(), state.shifts_px.clone(), state.doubtful.clone()
         store, share = self.refinement.store, current_share()
         count = store.disc.count(state.radius)
         for members, reference in zip(self.refinement.members, state.references, strict=True):
-            rows = members[torch.isin(members, self.doubtful)]
+            rows = members[state.doubtful[members]]
             if len(rows) == 0:
                 continue
             part = store.subset(rows, state.radius, self.progress)
@@ -71,10 +71,10 @@ class SecondLook:
                 turned[block] = torch.where(better[:, None, None], new.rotations, old.rotations)
                 moved[block] = torch.where(better[:, None], new.shifts_px, old.shifts_px)
             share.sum_(turned, moved)
-            rotations[rows], shifts[rows] = turned, moved
-        return replace(state, rotations=rotations, shifts_px=shifts)
+            rotations[rows], shifts[rows], doubtful[rows] = turned, moved, fresh.lead < SURE_LEAD
+        return replace(state, rotations=rotations, shifts_px=shifts, doubtful=doubtful)
 
 
-def doubtful_rows(effective_poses: Float[Tensor, " n"]) -> Int[Tensor, " m"]:
-    """Rows of the particles whose pose the first search could not tell from others."""
-    return torch.nonzero(effective_poses > DOUBTFUL_EFFECTIVE_POSES)[:, 0]
+def is_doubtful(effective_poses: Float[Tensor, " n"]) -> Bool[Tensor, " n"]:
+    """Which particles' poses the first search could not tell from others."""
+    return effective_poses > DOUBTFUL_EFFECTIVE_POSES
