@@ -142,7 +142,7 @@ class Refinement:
     """Rounds of pose refinement and back-projection over all particles."""
 
     def __init__(self, store: CoefficientStore, half_sets: Int[Tensor, " n"], settings: RefinementSettings) -> None:
-        self.store, self.settings = store, settings
+        self.store, self.settings, self.half_sets = store, settings, half_sets
         self.members = [torch.nonzero(half_sets == number)[:, 0] for number in (1, 2)]
         box = store.disc.box
         self.mask = particle_mask(box, settings.diameter_px)

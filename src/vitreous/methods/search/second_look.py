@@ -7,6 +7,7 @@ import torch
 from vitreous.compute.processes import current_share, pieces
 from vitreous.compute.progress import Progress
 from vitreous.methods.search.global_search import GridSearch
+from vitreous.methods.search.junk import gain_deviates
 from vitreous.methods.search.refinement import Refinement, RefinementState
 from vitreous.physics.slices import FourierVolume
 from vitreous.reconstruct.estep import EStep
@@ -18,6 +19,9 @@ AFTER_ROUNDS = (3, 5, 7)
 
 DOUBTFUL_EFFECTIVE_POSES = 1.5
 """Particles that more poses than this could explain in the first search are looked at again."""
+
+UNLIKELY_DEVIATE = 2.0
+"""Particles whose gain lies so many standard deviations below what their pose should gain are looked at again, too."""
 
 SURE_LEAD = 7.0
 """Nats by which a pose has to be ahead of all others to be doubtful no more."""
@@ -50,11 +54,12 @@ class SecondLook:
 
     def __call__(self, state: RefinementState) -> RefinementState:
         """Replace doubtful poses by those of a fresh search that have a lower cost inside the radius of the rounds."""
-        rotations, shifts, doubtful = state.rotations.clone(), state.shifts_px.clone(), state.doubtful.clone()
+        rotations, shifts = state.rotations.clone(), state.shifts_px.clone()
         store, share = self.refinement.store, current_share()
+        doubtful = state.doubtful | self._unlikely(state)
         count = store.disc.count(state.radius)
         for members, reference in zip(self.refinement.members, state.references, strict=True):
-            rows = members[state.doubtful[members]]
+            rows = members[doubtful[members]]
             if len(rows) == 0:
                 continue
             part = store.subset(rows, state.radius, self.progress)
@@ -73,6 +78,11 @@ class SecondLook:
             share.sum_(turned, moved)
             rotations[rows], shifts[rows], doubtful[rows] = turned, moved, fresh.lead < SURE_LEAD
         return replace(state, rotations=rotations, shifts_px=shifts, doubtful=doubtful)
+
+    def _unlikely(self, state: RefinementState) -> Bool[Tensor, " n"]:
+        """Which particles gain much less at their pose than a projection of the map would."""
+        deviates = gain_deviates(self.refinement.store, state, self.refinement.half_sets)
+        return deviates < deviates.median() - UNLIKELY_DEVIATE
 
 
 def is_doubtful(effective_poses: Float[Tensor, " n"]) -> Bool[Tensor, " n"]:
