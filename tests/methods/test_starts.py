@@ -12,13 +12,16 @@ from vitreous.data import Particles, SilentJournal, Volume
 from vitreous.fourier.filters import low_pass
 from vitreous.fourier.shells import fsc
 from vitreous.geometry.rotations import rotation_angle_deg, rotation_from_vector
+from vitreous.methods.search import starts
 from vitreous.methods.search.config import SearchConfig
 from vitreous.methods.search.method import Search
 from vitreous.methods.search.refinement import Refinement, RefinementSettings
-from vitreous.methods.search.starts import Start, StartFinder
+from vitreous.methods.search.starts import Candidate, Start, StartFinder
 from vitreous.physics.slices import FourierVolume
 from vitreous.reconstruct.align_maps import drift_between, mirror_map, rotate_map
+from vitreous.reconstruct.backprojection import solve
 from vitreous.reconstruct.coefficients import CoefficientStore
+from vitreous.reconstruct.known_poses import back_project_halves
 from vitreous.simulate.density import DensityGrid, atoms_to_density
 from vitreous.simulate.phantom import Phantom
 
@@ -59,6 +62,39 @@ def test_halves_of_noise_share_nothing_and_are_searched_as_often_as_allowed() ->
     finder, start = find((store_of(noise_only(150, 1)), store_of(noise_only(150, 2))), quick)
     assert start is None
     assert finder.searches == 4
+
+
+def warped(values: torch.Tensor) -> torch.Tensor:
+    """A map as a search leaves it that was caught on the way: particles at orientations some of which are off."""
+    turns = [rotation_from_vector(torch.tensor([[0.0, 0.0, angle]]))[0] for angle in (-0.5, 0.5)]
+    turned = [rotate_map(Volume(values, 1.0), turn, torch.zeros(3)).values for turn in turns]
+    return torch.stack([values, *turned]).mean(0)
+
+
+@pytest.mark.parametrize("retry_is_good", [True, False])
+def test_a_map_that_lags_behind_the_other_halfs_is_searched_again(
+    monkeypatch: pytest.MonkeyPatch, *, retry_is_good: bool
+) -> None:
+    """Though both agree to every shell. Where the next search is no better, both halves begin with the good map."""
+    stack = phantom_stack()
+    halves = store_of(stack.particles.select(FIRST)), store_of(stack.particles.select(SECOND))
+    grids = back_project_halves(stack.particles, stack.truth, torch.arange(800) % 2 + 1, "C1", SilentProgress())
+    good = low_pass(sum(solve(grid) for grid in grids) / 2, 11.0)
+    noise = torch.ones(17)
+    bad = Candidate(warped(good), noise)
+    found = iter([bad, Candidate(good, noise), Candidate(good.clone() if retry_is_good else bad.map, noise)])
+
+    def search(finder: StartFinder, *_: object) -> Candidate:
+        finder.searches += 1
+        return next(found)
+
+    monkeypatch.setattr(StartFinder, "_search", search)
+    monkeypatch.setattr(starts, "in_frame_of", lambda estimate, _target, radius: (estimate, radius))
+    finder, start = find(halves, replace(QUICK, starts=2))
+    assert start is not None
+    assert finder.searches == 3
+    assert start.independent is retry_is_good
+    assert all(torch.equal(half.map, good) for half in start.halves)
 
 
 @pytest.mark.slow

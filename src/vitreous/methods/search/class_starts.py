@@ -136,7 +136,7 @@ class ClassFinder:
     def _evidence(self, store: CoefficientStore, maps: list[Map]) -> Float[Tensor, " m"]:
         """Log-likelihood of some images under a set of classes."""
         sample = torch.arange(0, len(store), max(1, len(store) // JUDGES))[:JUDGES]
-        return evidence_of_images(store, sample, maps, self.config.search_radius)
+        return evidence_of_images(store, sample, maps, self.config)
 
 
 def _matched(first: list[Map], second: list[Map], radius: float) -> tuple[list[tuple[Map, Map]], Float[Tensor, " c"]]:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import product
 
 import torch
 from torch import Tensor
@@ -24,6 +25,10 @@ JUDGES = 300
 
 AGREEMENT_SHARE = 0.95
 """Two searches found the same map where it agrees to this share of the search radius."""
+
+LARGEST_LAG = 0.05
+"""Share of the mean gain by which one of two maps of the same particle may lag behind the other. Good ones lie within
+0.02; one whose orientations were warped by up to 20° lagged by 0.12, and agreed with the right one to every shell."""
 
 INDEPENDENT_SHARE = 0.6
 """The halves go on with maps of their own where these agree to this share of the search radius at least.
@@ -118,22 +123,50 @@ class StartFinder:
     def from_halves(self, stores: tuple[CoefficientStore, CoefficientStore]) -> Start | None:
         """Search each half on its own; None where no two maps of different halves agree well enough.
 
-        The halves' searches are repeated with other seeds until two maps agree.
+        The halves' searches are repeated with other seeds until two maps agree. Where they agree, but one of them
+        explains the images of both halves much worse, its search was caught on the way, and that half's is repeated;
+        where that does not help, both halves begin with the better map.
         """
         found: tuple[list[Candidate], list[Candidate]] = ([], [])
         best: Start | None = None
+        searched: tuple[int, ...] = (0, 1)
         for _ in range(self.config.starts):
-            for half, store in enumerate(stores):
-                found[half].append(self._search(store))
-            newest = len(found[0]) - 1
-            pairs = [(i, j) for i in range(newest + 1) for j in range(newest + 1) if newest in (i, j)]
-            for i, j in pairs:
-                pair = self._pair(found[0][i], found[1][j])
-                best = pair if best is None or pair.agreement_shell > best.agreement_shell else best
-            if best is not None and self._is_same(best.agreement_shell):
-                break
+            for half in searched:
+                found[half].append(self._search(stores[half]))
+            newest = [len(candidates) - 1 for candidates in found]
+            for i, j in product(range(newest[0] + 1), range(newest[1] + 1)):
+                if any(number == newest[half] for half, number in enumerate((i, j)) if half in searched):
+                    pair = self._pair(found[0][i], found[1][j])
+                    best = pair if best is None or self._is_preferred(pair, best) else best
+            if best is None or not best.independent or not self._is_same(best.agreement_shell):
+                continue
+            behind = self._behind(stores, best)
+            if behind is None:
+                return best
+            # The other half's map stays; the one that is behind is not to be chosen again.
+            ahead = best.halves[1 - behind]
+            found[1 - behind][:], found[behind][:] = [ahead], []
+            best, searched = self._shared(ahead, best.agreement_shell), (behind,)
         enough = best is not None and best.agreement_shell >= enough_shell(self.config.search_radius)
         return best if enough else None
+
+    def _is_preferred(self, pair: Start, best: Start) -> bool:
+        is_first_of_its_own = not best.independent and self._is_same(pair.agreement_shell)
+        return is_first_of_its_own or pair.agreement_shell > best.agreement_shell
+
+    def _behind(self, stores: tuple[CoefficientStore, CoefficientStore], pair: Start) -> int | None:
+        """Which map of a pair, 0 or 1, explains the images much worse than the other, or None."""
+        first, second = (
+            float(torch.cat([self._evidence(store, candidate) for store in stores]).mean()) for candidate in pair.halves
+        )
+        if abs(first - second) <= LARGEST_LAG * max(first, second):
+            return None
+        return 0 if first < second else 1
+
+    def _shared(self, candidate: Candidate, agreement_shell: float) -> Start:
+        """Both halves with one map."""
+        halves, radius = (candidate, candidate), self.config.search_radius
+        return Start(halves, agreement_shell, independent=False, searches=self.searches, shared_radius=radius)
 
     def from_given(self, stores: tuple[CoefficientStore, CoefficientStore], given: GivenStarts) -> Start | None:
         """Search each half from its given map; None where that leads nowhere, and is to be left.
@@ -169,8 +202,7 @@ class StartFinder:
         runs = [self._search(store) for _ in range(2)]
         best, other = sorted(runs, key=lambda run: -float(self._evidence(store, run).mean()))
         shell = self._pair(best, other).agreement_shell
-        radius = self.config.search_radius
-        return Start((best, best), shell, independent=False, searches=self.searches, shared_radius=radius)
+        return self._shared(best, shell)
 
     def _search(self, store: CoefficientStore, given: GivenStarts | None = None, half: int = 0) -> Candidate:
         """Search from random orientations, or from the given map of a half (0 or 1)."""
@@ -190,7 +222,7 @@ class StartFinder:
 
     def _evidence(self, store: CoefficientStore, run: Candidate) -> Float[Tensor, " m"]:
         sample = torch.arange(0, len(store), max(1, len(store) // JUDGES))
-        return evidence_of_images(store, sample, [run.map], self.config.search_radius)
+        return evidence_of_images(store, sample, [run.map], self.config)
 
 
 def enough_shell(search_radius: float, shared_radius: float = 0.0) -> float:
@@ -217,11 +249,12 @@ def is_better(gain: Float[Tensor, " m"], *, surely: bool) -> bool:
 
 
 def evidence_of_images(
-    store: CoefficientStore, sample: Int[Tensor, " m"], maps: Sequence[Map], search_radius: float
+    store: CoefficientStore, sample: Int[Tensor, " m"], maps: Sequence[Map], config: SearchConfig
 ) -> Float[Tensor, " m"]:
     """Log-likelihood of some images, summed over maps and poses of the grid, with a noise spectrum of 1."""
     box, white = store.disc.box, torch.ones(int(store.disc.shell[-1]) + 1)
-    searches = (GridSearch(store, resize_map(m, box), white, 0.75 * search_radius, 0.0) for m in maps)
+    reach = (0.75 * config.search_radius, config.shift_range_share)
+    searches = (GridSearch(store, resize_map(m, box), white, *reach) for m in maps)
     return torch.stack([one.run_on(sample).log_evidence for one in searches]).logsumexp(0)
 
 
