@@ -23,6 +23,7 @@ from benchmarks.rows import RESULTS, ResultFile
 from benchmarks.tables import section
 from vitreous.compute.device import fastest_autocast, resolve_device
 from vitreous.compute.memory import anonymous_memory_MB, peak_memory_MB
+from vitreous.compute.processes import Rank
 from vitreous.methods.fastar.config import ModelConfig
 from vitreous.methods.fastar.corpus_scenes import trial_scenes
 from vitreous.methods.fastar.curriculum import Stage
@@ -35,7 +36,6 @@ from vitreous.methods.fastar.trial import Trial, run_trial
 from vitreous.simulate.corpus import Corpus
 from vitreous.train.config import Hardware, TrainConfig
 from vitreous.train.loop import fit
-from vitreous.train.task import Rank
 
 EASY = Stage(10**9, views=8, snr=(3.0, 300.0), shift=0.02)
 """Conditions under which differences show within minutes: few views, little noise, no CTF."""

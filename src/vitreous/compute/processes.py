@@ -20,6 +20,14 @@ FEWEST_PIECES = 16
 
 
 @dataclass(frozen=True)
+class Rank:
+    """Which of several processes this is, from 0."""
+
+    number: int = 0
+    of: int = 1
+
+
+@dataclass(frozen=True)
 class Share:
     """What one of several processes does.
 

@@ -13,12 +13,13 @@ from lightning_fabric import Fabric
 from safetensors.torch import load, save
 from torch import Tensor
 
+from vitreous.compute.processes import Rank
 from vitreous.errors import ConvergenceError
 from vitreous.train.config import Hardware, TrainConfig
 from vitreous.train.interruption import StopRequest
 from vitreous.train.leg import Leg, Means
 from vitreous.train.state import TrainState
-from vitreous.train.task import Callbacks, Rank, Task, Trained
+from vitreous.train.task import Callbacks, Task, Trained
 
 
 def fit(

@@ -8,15 +8,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from vitreous.compute.processes import Rank
 from vitreous.compute.progress import Progress, SilentProgress
-
-
-@dataclass(frozen=True)
-class Rank:
-    """Which of several processes this is, from 0."""
-
-    number: int = 0
-    of: int = 1
 
 
 @runtime_checkable

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from tests.methods.moving_blobs import PIXEL_SIZE_A, blob_map, moving_blobs
+from vitreous.compute.processes import Rank
 from vitreous.compute.progress import SilentProgress
 from vitreous.errors import ConfigError
 from vitreous.evaluate.latents import conformation_error
@@ -19,7 +20,7 @@ from vitreous.methods.cryodrgn.training import Training
 from vitreous.runs.checkpoint import Checkpointer
 from vitreous.train.config import TrainConfig
 from vitreous.train.loop import fit
-from vitreous.train.task import Callbacks, Rank
+from vitreous.train.task import Callbacks
 
 SMALL = CryoDrgnConfig(encoder_width=32, decoder_width=32, encoder_layers=1, decoder_layers=1, batch=8, epochs=2)
 

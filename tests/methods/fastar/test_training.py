@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from tests.methods.fastar.small import LINES
+from vitreous.compute.processes import Rank
 from vitreous.methods.fastar import training
 from vitreous.methods.fastar.curriculum import Stage
 from vitreous.methods.fastar.scenes import Blobs, Scenes
@@ -16,7 +17,7 @@ from vitreous.methods.fastar.training import PretrainConfig, Pretraining, StepCo
 from vitreous.runs.checkpoint import Checkpointer
 from vitreous.train.config import Hardware, TrainConfig
 from vitreous.train.loop import fit
-from vitreous.train.task import Callbacks, Rank
+from vitreous.train.task import Callbacks
 
 STAGES = (
     Stage(2000, views=4, snr=(1.0, 50.0)),

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
+from vitreous.compute.processes import Rank
 from vitreous.data import Poses
 from vitreous.geometry.rotations import rotation_from_vector
 from vitreous.methods.cryodrgn.config import CryoDrgnConfig
@@ -15,15 +16,6 @@ from vitreous.methods.cryodrgn.images import FourierImages
 from vitreous.methods.cryodrgn.model import Autoencoder, Posterior
 from vitreous.physics.shifts import disc_phases
 from vitreous.typing import Complex, Float
-
-
-@runtime_checkable
-class _Rank(Protocol):
-    @property
-    def number(self) -> int: ...
-
-    @property
-    def of(self) -> int: ...
 
 
 class PoseCorrections(nn.Module):
@@ -104,7 +96,7 @@ class Training:
         """Return None: the rate is constant."""
         del optimizer
 
-    def batches(self, first_step: int, rank: _Rank) -> Iterator[dict[str, Any]]:
+    def batches(self, first_step: int, rank: Rank) -> Iterator[dict[str, Any]]:
         """Yield this process's images of every step; the order of an epoch depends on seed and epoch alone."""
         step = first_step
         while True:

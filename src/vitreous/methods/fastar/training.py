@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from vitreous.compute.processes import Rank
 from vitreous.errors import ConfigError
 from vitreous.methods.fastar.config import ModelConfig
 from vitreous.methods.fastar.curriculum import CURRICULUM, Moment, Stage, moment
@@ -86,15 +87,6 @@ class StackViews(Protocol):
         ...
 
 
-@runtime_checkable
-class _Rank(Protocol):
-    @property
-    def number(self) -> int: ...
-
-    @property
-    def of(self) -> int: ...
-
-
 class _NetworkWithLoss(nn.Module):
     """The network followed by its loss, so that a distributed wrapper sees tensors in and scalars out."""
 
@@ -153,7 +145,7 @@ class Pretraining:
         # a plain function: of a method, the scheduler's state would hold attributes
         return LambdaLR(optimizer, lambda step: self._rate(step))
 
-    def batches(self, first_step: int, rank: _Rank) -> Iterator[list[tuple[int, int]]]:
+    def batches(self, first_step: int, rank: Rank) -> Iterator[list[tuple[int, int]]]:
         """Yield the step with the number of each chunk that this process simulates.
 
         These are plain numbers: read back from a GPU they would make it wait.

@@ -12,7 +12,13 @@ from vitreous.data import Journal
 from vitreous.fourier.resize import resize_map
 from vitreous.methods.search.abinitio import AbInitio, variant_of
 from vitreous.methods.search.config import SearchConfig
-from vitreous.methods.search.starts import enough_shell, evidence_of_images, in_frame_of, is_better
+from vitreous.methods.search.starts import (
+    enough_shell,
+    evidence_of_images,
+    generator_of_search,
+    in_frame_of,
+    is_better,
+)
 from vitreous.reconstruct.coefficients import CoefficientStore
 from vitreous.typing import Float, Map
 
@@ -108,8 +114,7 @@ class ClassFinder:
 
     def _search(self, store: CoefficientStore, given: GivenClasses | None = None) -> _Found:
         self.searches += 1
-        seeds = torch.Generator().manual_seed(self.config.seed)
-        generator = torch.Generator().manual_seed(torch.randint(2**62, (self.searches,), generator=seeds).tolist()[-1])
+        generator = generator_of_search(self.config.seed, self.searches)
         run = AbInitio(store, self.config, self.diameter_px, generator, classes=self.classes)
         begin, shell = None, 0.0
         if given is not None:

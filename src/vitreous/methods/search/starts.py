@@ -207,9 +207,7 @@ class StartFinder:
     def _search(self, store: CoefficientStore, given: GivenStarts | None = None, half: int = 0) -> Candidate:
         """Search from random orientations, or from the given map of a half (0 or 1)."""
         self.searches += 1
-        seeds = torch.Generator().manual_seed(self.config.seed)
-        seed = torch.randint(2**62, (self.searches,), generator=seeds).tolist()[-1]
-        run = AbInitio(store, self.config, self.diameter_px, torch.Generator().manual_seed(seed))
+        run = AbInitio(store, self.config, self.diameter_px, generator_of_search(self.config.seed, self.searches))
         begin = None if given is None else resize_map(given.maps[half].values / store.disc.box, run.box)
         shell = 0.0 if given is None else given.agreement_shell
         (found,) = run.run(*self.reports, self.searches, None if begin is None else [begin], start_shell=shell)
@@ -223,6 +221,12 @@ class StartFinder:
     def _evidence(self, store: CoefficientStore, run: Candidate) -> Float[Tensor, " m"]:
         sample = torch.arange(0, len(store), max(1, len(store) // JUDGES))
         return evidence_of_images(store, sample, [run.map], self.config)
+
+
+def generator_of_search(seed: int, number: int) -> torch.Generator:
+    """Source of the random numbers of a run's search, from 1."""
+    seeds = torch.Generator().manual_seed(seed)
+    return torch.Generator().manual_seed(torch.randint(2**62, (number,), generator=seeds).tolist()[-1])
 
 
 def enough_shell(search_radius: float, shared_radius: float = 0.0) -> float:
