@@ -8,7 +8,7 @@ from vitreous.geometry.grids import so3_grid
 from vitreous.reconstruct import posterior_kernels, posterior_plain
 from vitreous.reconstruct.coefficients import Coefficients
 from vitreous.reconstruct.estep import EStep
-from vitreous.reconstruct.expectation import centred_copies, on_device, references_of
+from vitreous.reconstruct.expectation import centred_copies, cross_terms, on_device, references_of
 from vitreous.reconstruct.maximisation import RotationSums
 from vitreous.reconstruct.rings import PoseGrid
 
@@ -30,18 +30,44 @@ def test_sums_are_those_of_the_native_kernel(spread: float, sharpness: float) ->
     native = tuple(torch.zeros(shape, dtype=torch.float64) for shape in ((ROTATIONS, 2 * COUNT), (ROTATIONS, COUNT)))
     mass, best = torch.zeros(ROTATIONS, dtype=torch.float64), torch.empty(IMAGES, dtype=torch.int64)
     effective, evidence = torch.empty(2, IMAGES)
+    flat = torch.empty(IMAGES, dtype=torch.bool)
     sums = (native[0].numpy(), native[1].numpy(), mass.numpy())
-    summary = (best.numpy(), effective.numpy(), evidence.numpy())
+    summary = (best.numpy(), effective.numpy(), evidence.numpy(), flat.numpy())
     terms = (cross.numpy(), norms.numpy(), sharpness, copies.numpy(), c2.numpy())
     posterior_kernels.accumulate_kernel(*terms, sums, summary)
     weights, found = posterior_plain.kept_weights(cross, norms, sharpness)
+    poses = (weights > 0).flatten(1).sum(1)
+    assert torch.equal(flat, poses > posterior_kernels.FLAT_SHARE * SHIFTS * ROTATIONS)
+    moved = copies.view(IMAGES, SHIFTS, -1)[~flat].flatten(0, 1)
     plain = RotationSums(ROTATIONS, COUNT)
-    plain.add(weights, copies, c2)
+    plain.add(weights[~flat], moved, c2[~flat])
     assert torch.equal(found[0], best)
     torch.testing.assert_close(found[1], effective, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(found[2], evidence, rtol=1e-5, atol=1e-5)
     for one, other in zip((plain._values, plain._weights, plain._mass), (*native, mass), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+
+
+def test_images_that_fit_many_poses_are_summed_as_those_that_fit_few() -> None:
+    generator = torch.Generator().manual_seed(1)
+    values, pixels = torch.randn(16, 16, 16, generator=generator), disc(16, 6.0)
+    grid = PoseGrid(so3_grid(1, 12), 12, torch.randn(3, 2, generator=generator))
+    references = references_of("products", [values], grid, pixels, count := pixels.count(5.0))
+    power = torch.tensor([1e-6, 10.0, 1e-6, 10.0])[:, None]
+    part = Coefficients(
+        power * torch.randn(4, count, dtype=torch.complex64, generator=generator),
+        power * 1e-3 * torch.rand(4, count, generator=generator),
+    )
+    copies = centred_copies(part.yc, references.phases)
+    native, plain = (RotationSums(len(references.rotations), count) for _ in range(2))
+    native.add_posterior(copies, part.c2, references, 1.0)
+    scores = (cross_terms(copies, 4, references).clone(), references.norms(part.c2))
+    weights, _ = posterior_plain.kept_weights(*scores, 1.0)
+    flat = (weights > 0).flatten(1).float().mean(1) > posterior_kernels.FLAT_SHARE
+    assert flat.tolist() == [True, False, True, False]
+    plain.add(weights, copies, part.c2)
+    for name in ("_values", "_weights", "_mass"):
+        torch.testing.assert_close(getattr(native, name), getattr(plain, name), rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("spread", [0.01, 1.0, 30.0])

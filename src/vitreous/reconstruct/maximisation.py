@@ -68,11 +68,15 @@ class RotationSums:
             return PosteriorSummary(*found)
         best = torch.empty(images, dtype=torch.int64)
         effective, evidence = torch.empty(2, images)
+        flat = torch.empty(images, dtype=torch.bool)
         sums = (self._values.numpy(), self._weights.numpy(), self._mass.numpy())
-        summary = (best.numpy(), effective.numpy(), evidence.numpy())
+        summary = (best.numpy(), effective.numpy(), evidence.numpy(), flat.numpy())
         posterior_kernels.accumulate_kernel(
             cross.numpy(), norms.numpy(), float(sharpness), copies.numpy(), c2.contiguous().numpy(), sums, summary
         )
+        if bool(flat.any()):
+            weights, _ = posterior_plain.kept_weights(cross[flat], norms[flat], sharpness)
+            self.add(weights, copies.view(images, -1, copies.shape[1])[flat].flatten(0, 1), c2[flat])
         return PosteriorSummary(best, effective, evidence)
 
     @staticmethod

@@ -22,6 +22,9 @@ WEIGHT_CUT = 1e-4
 FLAT_CUT = 0.1
 """Poses with at least this share of the best one's weight are always summed: a flat posterior has nothing else."""
 
+FLAT_SHARE = 0.05
+"""Share of the poses, all with weight, from which a matrix product over all of them is faster."""
+
 
 @njit(**_OPTIONS)
 @no_type_check
@@ -65,11 +68,12 @@ def _weights(cross, norm, peak, sharpness, indices, weights):
 def accumulate_kernel(cross, norms, sharpness, copies, c2, sums, summary):
     """Posterior of every image, summed into ``sums = (values [r, 2k], weights [r, k], mass [r])``.
 
-    ``summary = (best [m], effective [m], evidence [m])`` receives each image's best pose (``t·r`` flattened), effective
-    number of poses and log evidence.
+    ``summary = (best [m], effective [m], evidence [m], flat [m])`` receives each image's best pose (``t·r`` flattened),
+    effective number of poses and log evidence. Images that fit a twentieth of the grid are flat: they are left for a
+    matrix product, which does not mind how many poses there are.
     """
     values, weights_out, mass = sums
-    best, effective, evidence = summary
+    best, effective, evidence, flat = summary
     images, shifts, rotations = cross.shape
     indices = np.empty(shifts * rotations, np.int32)
     weights = np.empty(shifts * rotations, np.float32)
@@ -78,10 +82,14 @@ def accumulate_kernel(cross, norms, sharpness, copies, c2, sums, summary):
         count, total, squares, top = _weights(cross[i], norms[i], peak, sharpness, indices, weights)
         best[i], effective[i], evidence[i] = top, total * total / squares, sharpness * peak + math.log(total)
         cut = np.float32(min(WEIGHT_CUT * total, FLAT_CUT))
-        kept = 0.0
+        kept, poses = 0.0, 0
         for j in range(count):
             if weights[j] >= cut:
                 kept += weights[j]
+                poses += 1
+        flat[i] = poses > FLAT_SHARE * shifts * rotations
+        if flat[i]:
+            continue
         scale = np.float32(1.0 / kept)
         for j in range(count):
             if weights[j] < cut:
