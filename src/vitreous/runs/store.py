@@ -26,6 +26,7 @@ WRITTEN = (
     *(MANIFEST, METRICS, SUMMARY, CHECKPOINT, STATE, "report.html", "particles.star", "latents.npz", "volumes"),
     *("volume.mrc", "half1.mrc", "half2.mrc", "mask.mrc", "class_*.mrc", "fsc.csv", "fsc.xml", "conical_fsc.csv"),
     *("particles.mrcs", "truth.star", "truth.json", "latents_truth.csv", "state_*.mrc", "weights.safetensors"),
+    *("train.star", "unseen_particles.star", "unseen_states.star"),
 )
 """What runs write, and so all that ``--overwrite`` removes; files that the user added stay."""
 
