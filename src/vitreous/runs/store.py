@@ -23,7 +23,18 @@ METRICS = "metrics.jsonl"
 SUMMARY = "summary.json"
 STATE = "state.safetensors"
 WRITTEN = (
-    *(MANIFEST, METRICS, SUMMARY, CHECKPOINT, STATE, "report.html", "particles.star", "latents.npz", "volumes"),
+    *(
+        MANIFEST,
+        METRICS,
+        SUMMARY,
+        CHECKPOINT,
+        STATE,
+        "report.html",
+        "particles.star",
+        "latents.npz",
+        "volumes",
+        "classes",
+    ),
     *("volume.mrc", "half1.mrc", "half2.mrc", "mask.mrc", "class_*.mrc", "fsc.csv", "fsc.xml", "conical_fsc.csv"),
     *("particles.mrcs", "truth.star", "truth.json", "latents_truth.csv", "state_*.mrc", "weights.safetensors"),
     *("train.star", "unseen_particles.star", "unseen_states.star"),
