@@ -149,6 +149,9 @@ class RunFolder:
         except BaseException:
             for path in written:
                 path.unlink(missing_ok=True)
+            for folder in {path.parent for path in written} - {self.path}:
+                with suppress(OSError):  # not made yet
+                    folder.rmdir()
             raise
         self.checkpoint.unlink(missing_ok=True)
 
