@@ -1,6 +1,8 @@
 """The sections of the report, from top to bottom; each is empty where its files are absent."""
 
+import math
 import shlex
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from urllib.parse import quote
@@ -21,12 +23,13 @@ from vitreous.report.particle_charts import (
     score_charts,
     shift_chart,
 )
-from vitreous.report.pictures import central_slices, projections, thumbnail
+from vitreous.report.pictures import central_slices, movie, projections, thumbnail
 from vitreous.report.progress_charts import progress_charts
 from vitreous.report.resolution_charts import cone_chart, fsc_chart
 from vitreous.runs.manifest import Manifest
 
 _THUMBNAILS = 24
+_FRAMES = 25
 _IN_HEADLINE = frozenset(
     {*("verdict", "warnings", "resolution_A", "symmetry", "seconds", "peak_memory_MB", "particles")}
 )
@@ -40,6 +43,7 @@ _MEANING = {
     "fsc.xml": "FSC curve for deposition",
     "conical_fsc.csv": "FSC and sampling by direction",
     "latents.npz": "coordinates of the particles in the latent space",
+    "movie.cxc": "plays the maps in ChimeraX",
     "summary.json": "the result in numbers",
     "metrics.jsonl": "log of numbers",
     "manifest.yaml": "what was run, on what, with what",
@@ -130,12 +134,23 @@ def variability_section(files: RunFiles) -> str:
     if files.run.latents is not None:
         drawn.append(latent_chart(files.run.latents[1].astype(np.float64), files.particles.get("rlnClassNumber")))
     drawn.append(class_chart(files.particles))
+    movies = [movie([read_map(path) for path in _some(maps)], f"along {name}") for name, maps in files.series().items()]
     maps = files.other_maps()
     shown = [thumbnail(volume, name) for volume, name in map(_named_map, maps[:_THUMBNAILS])]
     more = f'<p class="note">{len(maps) - _THUMBNAILS} more maps in the folder.</p>' if len(maps) > _THUMBNAILS else ""
     return markup.section(
-        "variability", "Classes and motions", markup.charts(drawn), markup.pictures(shown, "thumbnails"), more
+        "variability",
+        "Classes and motions",
+        markup.charts(drawn),
+        markup.pictures(movies, "thumbnails"),
+        markup.pictures(shown, "thumbnails"),
+        more,
     )
+
+
+def _some(maps: Sequence[Path]) -> Sequence[Path]:
+    """Return at most so many maps of a series as a movie needs, evenly spaced."""
+    return maps[:: math.ceil(len(maps) / _FRAMES)]
 
 
 def _named_map(path: Path) -> tuple[Volume, str]:

@@ -116,6 +116,12 @@ def write_points(path: Path, points: Sequence[tuple[str, Tensor]]) -> None:
         temporary.write_text("".join(",".join(row) + "\n" for row in [header, *rows]), encoding="utf-8")
 
 
+def movie_script(names: Sequence[str]) -> str:
+    """Return commands by which ChimeraX opens maps of ``volumes/`` as one series and plays it to and fro."""
+    maps = " ".join(f"volumes/{name}.mrc" for name in names)
+    return f"open {maps} vseries true\nvseries play #1 loop true direction oscillate\n"
+
+
 def _write_some(path: Path, particles: Particles, result: Result, rows: Tensor) -> None:
     """Write some of the particles, with all columns of ``particles.star``."""
     poses, columns = result.poses, score_columns(result)
