@@ -12,14 +12,15 @@ import numpy as np
 from vitreous.data import Volume
 from vitreous.io.maps import read_map
 from vitreous.report import markup
+from vitreous.report.charts import Chart, histogram
 from vitreous.report.folder import RunFiles
 from vitreous.report.headline import file_size, key_numbers, verdict_of, warnings_of
+from vitreous.report.latent_view import latent_figure, latent_view
 from vitreous.report.map_levels import levels_of
 from vitreous.report.orientation_charts import resolution_map, sampling_chart, view_chart
 from vitreous.report.particle_charts import (
     class_chart,
     defocus_chart,
-    latent_chart,
     score_charts,
     shift_chart,
 )
@@ -130,10 +131,8 @@ def _half_sets(files: RunFiles) -> str:
 
 def variability_section(files: RunFiles) -> str:
     """Latents, classes and the maps that belong to them."""
-    drawn = []
-    if files.run.latents is not None:
-        drawn.append(latent_chart(files.run.latents[1].astype(np.float64), files.particles.get("rlnClassNumber")))
-    drawn.append(class_chart(files.particles))
+    latents = latent_figure(latent_view(files))
+    drawn = [_only_coordinate(files), class_chart(files.particles)]
     movies = [movie([read_map(path) for path in _some(maps)], f"along {name}") for name, maps in files.series().items()]
     maps = files.other_maps()
     shown = [thumbnail(volume, name) for volume, name in map(_named_map, maps[:_THUMBNAILS])]
@@ -141,11 +140,19 @@ def variability_section(files: RunFiles) -> str:
     return markup.section(
         "variability",
         "Classes and motions",
+        f'<div class="grid">\n{latents}\n</div>' if latents else "",
         markup.charts(drawn),
         markup.pictures(movies, "thumbnails"),
         markup.pictures(shown, "thumbnails"),
         more,
     )
+
+
+def _only_coordinate(files: RunFiles) -> Chart | None:
+    latents = files.run.latents
+    if latents is None or latents[1].shape[1] != 1 or len(latents[1]) < 2:
+        return None
+    return histogram(latents[1][:, 0].astype(np.float64), "Latent coordinate", "z")
 
 
 def _some(maps: Sequence[Path]) -> Sequence[Path]:
