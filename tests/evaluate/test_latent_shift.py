@@ -62,11 +62,13 @@ def test_sets_that_do_not_overlap(generator) -> None:
     assert found.wasserstein == pytest.approx(1000 * math.sqrt(2), rel=0.01)
 
 
-def test_halves_of_one_set_are_close(generator) -> None:
-    found = shift_within(torch.randn(3000, 2, generator=generator), generator)
+def test_parts_of_one_set_are_close(generator) -> None:
+    found = shift_within(torch.randn(3000, 2, generator=generator), 5000, generator)
     assert abs(found.kl_known_new) < 0.05
     assert found.total_variation < 0.15
     assert found.wasserstein < 0.3
+    few = shift_within(torch.randn(3000, 2, generator=generator), 30, generator)
+    assert few.wasserstein > 1.5 * found.wasserstein
 
 
 def test_sets_that_cannot_be_compared(generator) -> None:

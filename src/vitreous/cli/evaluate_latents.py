@@ -158,11 +158,11 @@ class EvaluateLatents:
 
 
 def _shift(known: Tensor, z: Tensor) -> dict[str, float]:
-    """Return the distances between the distributions, and those between halves of the known one."""
+    """Return the distances between the distributions, and those between parts of the known one of the same size."""
     generator = torch.Generator().manual_seed(0)
     found = latent_shift(known, z, generator).summary()
-    usual = shift_within(known, generator).summary()
-    return found | {f"{name}_between_known_halves": v for name, v in usual.items() if "bandwidth" not in name}
+    usual = shift_within(known, len(z), generator).summary()
+    return found | {f"{name}_within_known": v for name, v in usual.items() if "bandwidth" not in name}
 
 
 def _parts(names: NDArray[Any]) -> Iterator[tuple[str, NDArray[np.int64]]]:

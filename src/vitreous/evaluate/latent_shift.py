@@ -82,13 +82,14 @@ def latent_shift(
     h_a, h_b = (_best_bandwidth(within, dims) for within in (within_a, within_b))
     log_p = torch.cat([_log_density(within_a, h_a, dims, own=True), _log_density(between.T, h_a, dims)])
     log_q = torch.cat([_log_density(between, h_b, dims), _log_density(within_b, h_b, dims, own=True)])
-    difference, log_mean = log_p - log_q, torch.logaddexp(log_p, log_q) - math.log(2)
+    difference = log_p - log_q
+    share = difference.sigmoid()  # of the known ones among the points at that place
     overlap = float((difference / 2).abs().clamp_max(300).cosh().reciprocal().mean())
     return LatentShift(
         kl_known_new=float(difference[:size].mean()),
         kl_new_known=float(-difference[size:].mean()),
         total_variation=float((difference / 2).abs().tanh().mean()),
-        jensen_shannon=float(((log_p - log_mean)[:size].mean() + (log_q - log_mean)[size:].mean()) / 2),
+        jensen_shannon=math.log(2) + float((torch.xlogy(share, share) + torch.xlogy(1 - share, 1 - share)).mean()),
         hellinger=math.sqrt(max(1 - overlap, 0.0)),
         wasserstein=_wasserstein(between[:_TRANSPORTED, :_TRANSPORTED].sqrt()),
         bandwidth_known=h_a,
@@ -96,10 +97,14 @@ def latent_shift(
     )
 
 
-def shift_within(known: Float[Tensor, "m dims"], generator: torch.Generator) -> LatentShift:
-    """Estimate the distances between two random halves of one set: what sampling alone makes of them."""
+def shift_within(known: Float[Tensor, "m dims"], size: int, generator: torch.Generator) -> LatentShift:
+    """Estimate the distances between two parts of one set, of ``size`` points where there are so many.
+
+    That is what sampling alone makes of them; it depends on the size, so give that of the set that is compared.
+    """
     order = torch.randperm(len(known), generator=generator)
-    return latent_shift(known[order[::2]], known[order[1::2]], generator)
+    size = min(size, len(known) // 2)
+    return latent_shift(known[order[:size]], known[order[size : 2 * size]], generator)
 
 
 def _drawn(z: Tensor, size: int, generator: torch.Generator) -> Tensor:
