@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vitreous.cli.embed import load_run
 from vitreous.cli.flex import FlexModel
 from vitreous.data import Volume
 from vitreous.errors import InputError
@@ -18,6 +19,20 @@ from vitreous.evaluate.per_image_fsc import one_image_per_state, per_image_fsc
 from vitreous.evaluate.poses import match_on_ids
 from vitreous.io.access import reading
 from vitreous.io.maps import read_map
+from vitreous.runs.manifest import Manifest
+from vitreous.runs.store import STATE
+
+
+def load_decoder(folder: Path) -> FlexModel:
+    """Load what decodes the latents of a run: its own model, or that of the run that embedded its particles.
+
+    Raises
+    ------
+    InputError
+        Where it is no run of ``vitreous flex`` or ``embed``, or the former of the latter has gone.
+    """
+    states = [Path(file.path) for file in Manifest.read(folder).inputs if Path(file.path).name == STATE]
+    return load_run(states[0].parent if states else folder)[0]
 
 
 @dataclass(frozen=True)

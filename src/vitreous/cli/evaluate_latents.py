@@ -12,9 +12,7 @@ from torch import Tensor
 from tyro.conf import OmitArgPrefixes, Positional
 
 from vitreous.cli.context import RunContext
-from vitreous.cli.decoded_maps import SimulatedTruth, fsc_of_runs, fsc_with_truth
-from vitreous.cli.embed import load_run
-from vitreous.cli.flex import FlexModel
+from vitreous.cli.decoded_maps import SimulatedTruth, fsc_of_runs, fsc_with_truth, load_decoder
 from vitreous.cli.options import Basic
 from vitreous.cli.tables import show
 from vitreous.errors import ConfigError
@@ -53,10 +51,11 @@ class EvaluateLatents:
     """True conformations of --known; those of --truth when not given."""
 
     against: Path | None = None
-    """Another run with the same particles: another seed, method, or half of the data."""
+    """Another run of flex or embed with the same particles: another seed, or trained on another half of the data."""
 
     maps: int = 0
-    """Decode so many maps and report the areas under their FSC: with the true ones, or with those of --against."""
+    """Decode so many maps and report the areas under their FSC: with the true ones, or with those of --against; the
+    latents must be those of a folder."""
 
     linear: bool = False
     """The true coordinates are numbers, not one angle: report the share of their variance that is explained."""
@@ -103,7 +102,7 @@ class EvaluateLatents:
     def _by_truth(self, ids: NDArray[Any], z: Tensor, truth: SimulatedTruth) -> dict[str, Any]:
         """Compare with the true conformations, the parts of a simulation apart where there are several."""
         rows = truth.rows_of(ids)
-        model = self._decoder() if self.maps else None
+        model = load_decoder(self.latents) if self.maps else None
         found = self._regressed(z, truth.coordinates[rows], truth)
         figures: dict[str, Any] = {}
         for prefix, chosen in _parts(truth.parts[rows]):
@@ -140,10 +139,6 @@ class EvaluateLatents:
             summary[name] *= self.period_deg / 360
         return summary
 
-    def _decoder(self) -> FlexModel:
-        """Return what decodes the latents: the run that they are of, or the one that placed them."""
-        return load_run(self.latents if self.known is None else self.known)[0]
-
     def _by_other(self, ids: NDArray[Any], z: Tensor, other: Path) -> dict[str, Any]:
         other_ids, other_z = _read(other)
         here, there = match_on_ids(ids, other_ids, partial=True)
@@ -151,7 +146,7 @@ class EvaluateLatents:
         agreement = latent_agreement(first, second, torch.Generator().manual_seed(0), self.neighbours)
         figures = {"common_particles": len(first), **agreement.summary()}
         if self.maps:
-            models = [self._decoder(), load_run(other)[0]]
+            models = [load_decoder(self.latents), load_decoder(other)]
             fsc = fsc_of_runs(models, (first, second), self.maps)
             figures |= {f"between_runs_{name}": value for name, value in fsc.items()}
         return figures
