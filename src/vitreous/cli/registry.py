@@ -52,7 +52,9 @@ COMMANDS: dict[str, Entry] = {
     "evaluate poses": Entry("vitreous.cli.evaluate", "EvaluatePoses", "compare poses with the true ones"),
     "evaluate map": Entry("vitreous.cli.evaluate", "EvaluateMap", "compare a map with the true one"),
     "evaluate latents": Entry(
-        "vitreous.cli.evaluate_latents", "EvaluateLatents", "compare latents with the true motion"
+        "vitreous.cli.evaluate_latents",
+        "EvaluateLatents",
+        "judge latents by a truth, by those of training, by another run",
     ),
     "select": Entry("vitreous.cli.select", "Select", "write some of the particles as a STAR file"),
     "corpus build": Entry("vitreous.cli.corpus", "CorpusBuild", "structures to pre-train on, split by sequence family"),
