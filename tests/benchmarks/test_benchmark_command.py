@@ -16,7 +16,7 @@ def test_it_lists_tables_of_one_state(capsys: pytest.CaptureFixture[str]) -> Non
     assert main(["benchmark"]) == 0
     named = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
     assert named == list(benchmark.TABLES)
-    assert not any(RECIPES[name].hinge_angles_deg for name in named)
+    assert not any(RECIPES[name].specimen.hinge_angles for name in named)
 
 
 @pytest.mark.parametrize(

@@ -42,9 +42,15 @@ def test_a_run_leaves_latents_classes_and_maps_that_belong_together(runs, method
     assert ((table["vitreousLatentConfidence"] >= 0) & (table["vitreousLatentConfidence"] <= 1)).all()
     rows = list(csv.DictReader((run / "volumes" / "latents.csv").read_text().splitlines()))
     assert [row["name"] for row in rows[:3]] == ["kmeans_01", "kmeans_02", "kmeans_03"]
-    assert len(rows) == len(list((run / "volumes").glob("*.mrc"))) == 3 + 2 * 5
+    assert len(rows) == len(list((run / "volumes").glob("*.mrc"))) == 3 + 2 * 5 + 5
     centre = np.array([float(rows[0]["z1"]), float(rows[0]["z2"])], dtype=np.float32)
     assert (np.abs(found["z"] - centre).max(1) == 0).sum() == 1  # of one particle, exactly
+    whole = read_star(run / "particles.star")["particles"].columns
+    for number in (1, 2, 3):
+        part = read_star(run / "classes" / f"class_{number}.star")["particles"].columns
+        assert part["rlnImageName"].tolist() == [
+            name.replace("../", "../../", 1) for name in whole["rlnImageName"][whole["rlnClassNumber"] == number]
+        ]
     volume = read_map(run / "volumes" / "kmeans_01.mrc")
     assert (volume.box, volume.voxel_size_A) == (BOX, pytest.approx(PIXEL_SIZE_A))
     assert "Latent space" in (run / "report.html").read_text()

@@ -12,7 +12,7 @@ from vitreous.data import ConicalCurves, ResolutionCurves, Volume
 from vitreous.report.charts import histogram, numbers
 from vitreous.report.headline import duration, file_size, memory
 from vitreous.report.orientation_charts import resolution_map, sampling_chart, view_chart
-from vitreous.report.particle_charts import defocus_chart, latent_chart, score_charts, shift_chart
+from vitreous.report.particle_charts import defocus_chart, score_charts, shift_chart
 from vitreous.report.pictures import central_slices, projections, scale_bar
 from vitreous.report.progress_charts import progress_charts
 from vitreous.report.resolution_charts import cone_chart, crossing_per_A, fsc_chart
@@ -132,14 +132,6 @@ def test_defocus_is_the_mean_of_both_axes_in_micrometres():
 def test_scores_of_ours_are_named_in_words_and_constants_left_out():
     columns = {"vitreousEffectivePoses": np.arange(9.0), "rlnMaxValueProbDistribution": np.ones(9)}
     assert [chart.title for chart in score_charts(columns)] == ["Effective poses"]
-
-
-def test_latents_are_shown_along_their_widest_directions(generator):
-    z = torch.randn(1000, 3, generator=generator, dtype=torch.float64).numpy() * [0.1, 3.0, 1.0]
-    chart = latent_chart(z)
-    assert chart is not None
-    assert np.abs(np.corrcoef(chart.data[0]["x"], z[np.random.default_rng(0).permutation(1000), 1])[0, 1]) > 0.99
-    assert "90%" in chart.layout["xaxis"]["title"]["text"]
 
 
 def test_progress_is_drawn_against_the_iteration():

@@ -7,10 +7,10 @@ import zlib
 import numpy as np
 import pytest
 
-from vitreous.report.png import data_uri, encode_png, to_grey
+from vitreous.report.png import data_uri, encode_movie, encode_png, movie_uri, to_grey
 
 
-def decode(png: bytes) -> np.ndarray:
+def read_chunks(png: bytes) -> list[tuple[bytes, bytes]]:
     assert png[:8] == b"\x89PNG\r\n\x1a\n"
     chunks, place = [], 8
     while place < len(png):
@@ -19,18 +19,44 @@ def decode(png: bytes) -> np.ndarray:
         assert struct.unpack(">I", png[place + 8 + length : place + 12 + length])[0] == zlib.crc32(name + content)
         chunks.append((name, content))
         place += 12 + length
+    return chunks
+
+
+def unpack(rows: bytes, height: int, width: int) -> np.ndarray:
+    filtered = np.frombuffer(zlib.decompress(rows), np.uint8).reshape(height, width + 1)
+    assert (filtered[:, 0] == 2).all()
+    return np.cumsum(filtered[:, 1:].astype(int), axis=0) % 256
+
+
+def decode(png: bytes) -> np.ndarray:
+    chunks = read_chunks(png)
     assert [name for name, _ in chunks] == [b"IHDR", b"IDAT", b"IEND"]
     width, height, *kind = struct.unpack(">IIBBBBB", chunks[0][1])
     assert kind == [8, 0, 0, 0, 0]
-    rows = np.frombuffer(zlib.decompress(chunks[1][1]), np.uint8).reshape(height, width + 1)
-    assert (rows[:, 0] == 2).all()
-    return np.cumsum(rows[:, 1:].astype(int), axis=0) % 256
+    return unpack(chunks[1][1], height, width)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (7, 12), (64, 33)])
 def test_pixels_come_back(shape):
     grey = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     np.testing.assert_array_equal(decode(encode_png(grey)), grey)
+
+
+def test_frames_of_a_movie_come_back_in_order():
+    frames = np.random.default_rng(0).integers(0, 256, (3, 5, 7), dtype=np.uint8)
+    chunks = read_chunks(encode_movie(frames, 0.25))
+    assert [name for name, _ in chunks] == [
+        *(b"IHDR", b"acTL", b"fcTL", b"IDAT", b"fcTL", b"fdAT", b"fcTL", b"fdAT", b"IEND")
+    ]
+    assert struct.unpack(">II", chunks[1][1]) == (3, 0)
+    numbers = [struct.unpack(">I", content[:4])[0] for name, content in chunks if name in {b"fcTL", b"fdAT"}]
+    assert numbers == [0, 1, 2, 3, 4]
+    controls = [struct.unpack(">IIIIIHHBB", content)[1:] for name, content in chunks if name == b"fcTL"]
+    assert set(controls) == {(7, 5, 0, 0, 250, 1000, 0, 0)}
+    data = [content if name == b"IDAT" else content[4:] for name, content in chunks if name in {b"IDAT", b"fdAT"}]
+    for frame, rows in zip(frames, data, strict=True):
+        np.testing.assert_array_equal(unpack(rows, 5, 7), frame)
+    assert base64.b64decode(movie_uri(frames, 0.25).partition(",")[2]) == encode_movie(frames, 0.25)
 
 
 def test_data_uri_holds_the_file():

@@ -40,6 +40,17 @@ def test_fields_are_those_of_the_file_and_the_stronger_alternative_stands_for_bo
     }
 
 
+def test_parts_are_chains_or_residues_of_them(tmp_path: Path) -> None:
+    atoms = read_atoms(write(tmp_path, PDB))
+    assert atoms.element[atoms.in_chains(("B:2-2", "A")).numpy()].tolist() == ["N", "C", "C"]
+    assert atoms.element[atoms.in_chains(("B",)).numpy()].tolist() == ["C", "Mg"]
+    assert not bool(atoms.in_chains(("B:4-9",)).any())
+    assert atoms.select(atoms.in_chains(("B",))).residue.tolist() == [2, 3]
+    for name in ("B:2", "B:x-y", ""):
+        with pytest.raises(ConfigError, match="cannot be found"):
+            atoms.in_chains((name,))
+
+
 def test_waters_are_kept_when_asked_for(tmp_path: Path) -> None:
     path = write(tmp_path, PDB)
     assert len(read_atoms(path, keep_waters=True)) == len(read_atoms(path)) + 1

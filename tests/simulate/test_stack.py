@@ -151,12 +151,13 @@ def test_particles_star_holds_no_poses_and_truth_star_does(noisy: Path) -> None:
 
 def test_latents_and_truth_agree_on_the_states(noisy: Path) -> None:
     rows = [line.split(",") for line in (noisy / "latents_truth.csv").read_text().splitlines()]
-    assert rows[0] == ["id", "state", "coordinate_1"]
+    assert rows[0] == ["id", "state", "coordinate_1", "split"]
     particles = open_particles(noisy / "truth.star")
     assert particles.table is not None
     assert [row[0] for row in rows[1:]] == particles.ids.tolist()
     assert [int(row[1]) for row in rows[1:]] == particles.table.particles["rlnClassNumber"].tolist()
     assert {(row[1], float(row[2])) for row in rows[1:]} == {("1", -30.0), ("2", 30.0)}
+    assert {row[3] for row in rows[1:]} == {"train"}
     truth = json.loads((noisy / "truth.json").read_text())
     assert [s["particles"] for s in truth["states"]] == [sum(r[1] == k for r in rows) for k in ("1", "2")]
     assert truth["pixel_size_A"] == particles.pixel_size_A == 7.0

@@ -1,7 +1,7 @@
 """``vitreous flex``: latents of particles with known poses, and maps along them."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from tyro.conf import OmitArgPrefixes, Positional
 
+from vitreous.analysis.description import DescriptionConfig, describe
 from vitreous.cli.context import RunContext
 from vitreous.cli.options import Output, TrainingCommon
 from vitreous.cli.running import (
@@ -21,7 +22,7 @@ from vitreous.cli.running import (
 )
 from vitreous.compute.device import resolve_device
 from vitreous.compute.progress import Progress
-from vitreous.data import Latents, LatentVolume, Particles, Result, Volume
+from vitreous.data import Latents, Particles, Result, Volume
 from vitreous.errors import ConfigError, InputError
 from vitreous.io import ReadOptions, open_particles_with
 from vitreous.methods.cryodrgn.config import CryoDrgnConfig
@@ -85,11 +86,7 @@ class Flex:
     dims: int = 8
     """Size of the latents."""
 
-    clusters: int = 10
-    """Maps at the centres of so many clusters of the latents (at the particle nearest to each)."""
-
-    components: int = 2
-    """Principal components of the latents along which maps are made, five on each."""
+    description: OmitArgPrefixes[DescriptionConfig] = field(default_factory=DescriptionConfig)
 
     minutes: float | None = None
     """End training after this time, to go on with --resume; no limit by default."""
@@ -101,13 +98,8 @@ class Flex:
 
     def __post_init__(self) -> None:
         """Refuse numbers that cannot be, and options of the other method."""
-        for flag, value, low in (
-            ("--dims", self.dims, 1),
-            ("--clusters", self.clusters, 1),
-            ("--components", self.components, 0),
-        ):
-            if value < low:
-                raise ConfigError(f"{flag} must be at least {low}", found=value, remedy=f"Change {flag}")
+        if self.dims < 1:
+            raise ConfigError("--dims must be at least 1", found=self.dims, remedy="Change --dims")
         if self.minutes is not None and not self.minutes > 0:
             raise ConfigError("--minutes must be positive", found=self.minutes, remedy="Change --minutes")
         if self.method == "pca" and self.common.precision != TrainingCommon().precision:
@@ -137,7 +129,7 @@ class Flex:
             except _UnfinishedError:
                 context.say(f"stopped after {self.minutes} minutes; --resume goes on")
                 return
-            finish(context, folder, self._described(result, model, progress), particles)
+            finish(context, folder, describe(result, self.description, model.volume, progress), particles)
 
     def _fit(self, particles: Particles, progress: Progress, folder: RunFolder) -> tuple[Result, FlexModel]:
         if self.method == "pca":
@@ -177,31 +169,6 @@ class Flex:
             return trained.parameters
 
         return train
-
-    def _described(self, result: Result, model: FlexModel, progress: Progress) -> Result:
-        """Add clusters, confidence and maps."""
-        from vitreous.analysis.embedding import along_axis, k_means, latent_confidence, nearest_rows, principal_axes
-
-        if result.latents is None or result.latent_std is None:
-            message = "a method of vitreous flex returned no latents"
-            raise ValueError(message)
-        z = result.latents
-        centres, labels = k_means(z, self.clusters, torch.Generator().manual_seed(0))
-        points = {f"kmeans_{k + 1:02d}": z[row] for k, row in enumerate(nearest_rows(z, centres).tolist())}
-        axes = principal_axes(z)
-        for number in range(min(self.components, len(axes.axes))):
-            steps = along_axis(z, axes, number, 5)
-            points |= {f"pc{number + 1}_{step + 1}": point for step, point in enumerate(steps)}
-        named = progress.track(points.items(), "Decoding maps", len(points))
-        confidence = latent_confidence(Latents(z, result.latent_std), z)
-        figures = {f"component_{i + 1}_share": float(share) for i, share in enumerate(axes.shares[: self.components])}
-        return replace(
-            result,
-            classes=labels + 1,
-            scores={**result.scores, "latent_confidence": confidence},
-            latent_volumes=tuple(LatentVolume(name, point, model.volume(point)) for name, point in named),
-            metrics={**result.metrics, **figures, "mean_latent_confidence": float(confidence.mean())},
-        )
 
     def _estimate(self, particles: Particles) -> Estimate:
         """Images up to 2 GB, and the activations of a batch or padded grids; products of networks, or insertions."""

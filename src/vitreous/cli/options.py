@@ -15,7 +15,7 @@ Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 
 _UNNAMED_GROUPS = frozenset(
     {
-        *("common", "reading", "search", "refinement", "classification", "reconstruction"),
+        *("common", "reading", "search", "refinement", "classification", "reconstruction", "description"),
         *("step", "train", "real"),
     }
 )

@@ -47,11 +47,14 @@ COMMANDS: dict[str, Entry] = {
     ),
     "flex": Entry("vitreous.cli.flex", "Flex", "motions: latents of particles with known poses, and maps along them"),
     "embed": Entry("vitreous.cli.embed", "Embed", "latents of new particles from a run of flex, without training"),
+    "decode": Entry("vitreous.cli.decode", "Decode", "maps at any latents of a run of flex, and movies along them"),
     "report": Entry("vitreous.cli.report", "Report", "write the report of a run again"),
     "evaluate poses": Entry("vitreous.cli.evaluate", "EvaluatePoses", "compare poses with the true ones"),
     "evaluate map": Entry("vitreous.cli.evaluate", "EvaluateMap", "compare a map with the true one"),
     "evaluate latents": Entry(
-        "vitreous.cli.evaluate_latents", "EvaluateLatents", "compare latents with the true motion"
+        "vitreous.cli.evaluate_latents",
+        "EvaluateLatents",
+        "judge latents by a truth, by those of training, by another run",
     ),
     "select": Entry("vitreous.cli.select", "Select", "write some of the particles as a STAR file"),
     "corpus build": Entry("vitreous.cli.corpus", "CorpusBuild", "structures to pre-train on, split by sequence family"),

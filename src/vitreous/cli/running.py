@@ -212,7 +212,7 @@ def finish(context: RunContext, folder: RunFolder, result: Result, particles: Pa
     for warning in result.warnings:
         context.warn(warning)
     folder.write_result(result, particles, context.warnings)
-    report = _write_report(context, folder.path)
+    report = write_report_of(context, folder.path)
     found = [result.verdict] if result.verdict != "done" else []
     found += [f"resolution {result.resolution_A:.2f} Å"] if result.resolution_A is not None else []
     shared_A = result.metrics.get("independent_beyond_A")
@@ -234,7 +234,8 @@ def _with_orientations(context: RunContext, result: Result, particles: Particles
     return result
 
 
-def _write_report(context: RunContext, folder: Path) -> Path:
+def write_report_of(context: RunContext, folder: Path) -> Path:
+    """Write the report of a finished run and return its path; where that fails, warn and return the folder."""
     from vitreous.report import write_report
 
     try:

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from vitreous.simulate.motions import Motion
     from vitreous.simulate.recipes import Recipe
     from vitreous.simulate.stack import Plan
+
+
+Group = TypeVar("Group", SimulationConfig, SpecimenConfig)
 
 
 @dataclass(frozen=True)
@@ -74,18 +77,31 @@ class Simulate:
             return self.stack, build_specimen(self.structure, self.specimen)
         recipe = find_recipe(self.recipe)
         _require_structure(recipe, self.structure)
-        given = {f.name: getattr(self.stack, f.name) for f in fields(self.stack) if _is_given(self, f.name, words)}
-        specimen = self.specimen
-        if not specimen.hinge_angles and recipe.hinge_angles_deg:
-            specimen = replace(specimen, hinge_angles=recipe.hinge_angles_deg)
-        return replace(recipe.config, **given), build_specimen(self.structure, specimen)
+        _require_mixture(recipe, self.specimen)
+        specimen = _laid_over(recipe.specimen, self.specimen, words)
+        return _laid_over(recipe.config, self.stack, words), build_specimen(self.structure, specimen)
 
 
-def _is_given(command: Simulate, name: str, words: Sequence[str]) -> bool:
+def _laid_over(recipe: Group, asked: Group, words: Sequence[str]) -> Group:
+    """Return a recipe's settings with those that were asked for."""
+    given = {f.name: getattr(asked, f.name) for f in fields(asked) if _is_given(asked, f.name, words)}
+    return replace(recipe, **given)
+
+
+def _is_given(group: SimulationConfig | SpecimenConfig, name: str, words: Sequence[str]) -> bool:
     """Tell whether an option stands on the command line or differs from its default (from a file)."""
     flag = f"--{name.replace('_', '-')}"
     named = any(word == flag or word.startswith(f"{flag}=") for word in words)
-    return named or getattr(command.stack, name) != getattr(SimulationConfig(), name)
+    return named or getattr(group, name) != getattr(type(group)(), name)
+
+
+def _require_mixture(recipe: "Recipe", specimen: SpecimenConfig) -> None:
+    if recipe.is_mixture and not specimen.mixture:
+        raise ConfigError(
+            f"--recipe {recipe.name} needs more than one structure",
+            expected=recipe.structure,
+            remedy="Name the others with --mixture",
+        )
 
 
 def _require_structure(recipe: "Recipe", structure: str) -> None:

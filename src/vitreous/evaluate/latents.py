@@ -1,6 +1,7 @@
 """What latents know of a true conformation: regression of an angle or of a number, and its error."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,15 +67,66 @@ def regress_angles(
     neighbours: int = 20,
 ) -> Float[Tensor, " n"]:
     """Angle of each latent: that of the mean cosine and sine of its nearest known latents."""
-    rows = cKDTree(known.numpy()).query(latents.numpy(), list(range(1, min(neighbours, len(known)) + 1)))[1]
-    near = known_rad[torch.from_numpy(rows)]
+    near = known_rad[_nearest(known, latents, neighbours)]
     return torch.atan2(near.sin().mean(1), near.cos().mean(1))
 
 
+def regress_numbers(
+    known: Float[Tensor, "m dims"],
+    values: Float[Tensor, "m k"],
+    latents: Float[Tensor, "n dims"],
+    neighbours: int = 20,
+) -> Float[Tensor, "n k"]:
+    """Values of each latent: the mean of those of its nearest known latents."""
+    return values[_nearest(known, latents, neighbours)].mean(1)
+
+
+def _nearest(known: Tensor, latents: Tensor, neighbours: int) -> Tensor:
+    ranks = list(range(1, min(neighbours, len(known)) + 1))
+    return torch.from_numpy(cKDTree(known.numpy()).query(latents.numpy(), ranks)[1])
+
+
+def variance_explained(truth: Float[Tensor, "n k"], found: Float[Tensor, "n k"]) -> float:
+    """Share of the variance of true values that found ones explain: 1 where they agree, below 0 where they mislead."""
+    spread = (truth - truth.mean(0)).double().square().sum()
+    return float(1 - (truth - found).double().square().sum() / spread.clamp_min(1e-30))
+
+
 def conformation_error(
-    latents: Float[Tensor, "n dims"], truth_rad: Float[Tensor, " n"], generator: torch.Generator
+    latents: Float[Tensor, "n dims"],
+    truth_rad: Float[Tensor, " n"],
+    generator: torch.Generator,
+    neighbours: int = 20,
 ) -> ConformationError:
     """Regress the angle of every particle from four fifths of the others (5-fold cross-validation).
+
+    Raises
+    ------
+    InputError
+        If there are fewer than ten particles.
+    """
+    return ConformationError(
+        truth_rad,
+        cross_validated(latents, truth_rad, generator, lambda k, v, z: regress_angles(k, v, z, neighbours)),
+    )
+
+
+def cross_validated(
+    latents: Float[Tensor, "n dims"],
+    values: Tensor,
+    generator: torch.Generator,
+    regress: Callable[[Tensor, Tensor, Tensor], Tensor],
+) -> Tensor:
+    """Regress the value of every particle from four fifths of the others.
+
+    Parameters
+    ----------
+    latents, values
+        One row per particle.
+    generator
+        Draws the folds.
+    regress
+        Called with known latents, their values and the latents whose values are wanted.
 
     Raises
     ------
@@ -89,8 +141,8 @@ def conformation_error(
             remedy="Give more particles",
         )
     fold = torch.randperm(len(latents), generator=generator) % _FOLDS
-    found = torch.empty_like(truth_rad)
+    found = torch.empty_like(values)
     for number in range(_FOLDS):
         held_out = fold == number
-        found[held_out] = regress_angles(latents[~held_out], truth_rad[~held_out], latents[held_out])
-    return ConformationError(truth_rad, found)
+        found[held_out] = regress(latents[~held_out], values[~held_out], latents[held_out])
+    return found

@@ -1,5 +1,6 @@
 """What a report is made from: the files of a run folder, whichever of them are there."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from vitreous.io.star import read_star
 from vitreous.runs.reader import Run, read_run
 
 Array = NDArray[np.float64]
+_STEP = re.compile(r"(?P<name>pc\d+|path|line)_\d+")
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,15 @@ class RunFiles:
         numbered = [(path.stem.removeprefix("class_"), path) for path in folder.glob("class_*.mrc")]
         classes = sorted((int(number), path) for number, path in numbered if number.isdecimal())
         return [path for _, path in classes] + sorted((folder / "volumes").glob("*.mrc"))
+
+    def series(self) -> dict[str, list[Path]]:
+        """Return the maps of every way through the latents, by its name and in order: ``pc1``, ``path`` …"""
+        found: dict[str, list[Path]] = {}
+        for path in sorted((self.run.path / "volumes").glob("*.mrc")):
+            way = _STEP.fullmatch(path.stem)
+            if way:
+                found.setdefault(way["name"], []).append(path)
+        return {name: maps for name, maps in found.items() if len(maps) > 2}
 
 
 def _numeric_columns(path: Path) -> dict[str, Array]:

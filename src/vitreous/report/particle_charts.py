@@ -1,13 +1,12 @@
-"""Charts of ``particles.star``: shifts, defocus, scores; and of latents."""
+"""Charts of ``particles.star``: shifts, defocus, scores, classes."""
 
 import re
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vitreous.report.charts import Chart, axis, heat, histogram, numbers, readable
+from vitreous.report.charts import Chart, axis, heat, histogram, readable
 
 Array = NDArray[np.float64]
 Columns = Mapping[str, Array]
@@ -18,7 +17,6 @@ _SCORES = {
     "rlnNormCorrection": ("Contrast", "scale of the image"),
     "rlnCtfFigureOfMerit": ("CTF fit", "figure of merit"),
 }
-_POINTS = 4000
 
 
 def shift_chart(particles: Columns) -> Chart | None:
@@ -61,7 +59,9 @@ def defocus_chart(particles: Columns) -> Chart | None:
 
 def score_charts(particles: Columns) -> list[Chart]:
     """Draw RELION's scores and our own (``vitreousCamelCase``) where they differ between particles."""
-    own = {label: (_words(label), "value") for label in particles if label.startswith("vitreous")}
+    drawn_elsewhere = ("vitreousUmap1", "vitreousUmap2")
+    ours = [label for label in particles if label.startswith("vitreous") and label not in drawn_elsewhere]
+    own = {label: (_words(label), "value") for label in ours}
     found = []
     for label, (title, x_title) in (_SCORES | own).items():
         values = particles.get(label, np.zeros(0))
@@ -80,37 +80,3 @@ def class_chart(particles: Columns) -> Chart | None:
     """Draw how many particles each class holds, where there is more than one."""
     numbers_of = particles.get("rlnClassNumber", np.zeros(0))
     return histogram(numbers_of, "Class sizes", "class") if len(np.unique(numbers_of)) > 1 else None
-
-
-def latent_chart(latents: Array, classes: Array | None = None) -> Chart | None:
-    """Draw latents in the plane of their two widest principal components; a histogram where there is one."""
-    if len(latents) < 2:
-        return None
-    centred = latents - latents.mean(axis=0)
-    _, widths, axes = np.linalg.svd(centred, full_matrices=False)
-    share = widths**2 / max(float((widths**2).sum()), 1e-30)
-    placed = centred @ axes.T
-    if placed.shape[1] < 2:
-        return histogram(latents[:, 0], "Latent coordinate", "z")
-    kept = np.random.default_rng(0).permutation(len(placed))[:_POINTS]
-    by_class = classes is not None and len(classes) == len(latents) and len(np.unique(classes)) > 1
-    marker: dict[str, Any] = {"size": 4, "opacity": 0.55, "color": "@c1"}
-    if by_class and classes is not None:
-        marker |= {"color": numbers(classes[kept]), "colorscale": "Viridis", "colorbar": {"title": {"text": "class"}}}
-    points = {
-        "type": "scatter",
-        "mode": "markers",
-        "x": numbers(placed[kept, 0]),
-        "y": numbers(placed[kept, 1]),
-        "marker": marker,
-        "hoverinfo": "skip",
-    }
-    layout = {
-        "xaxis": axis(f"principal component 1 ({share[0]:.0%} of the variance)"),
-        "yaxis": axis(f"principal component 2 ({share[1]:.0%})"),
-    }
-    shown = "All particles"
-    if len(latents) > _POINTS:
-        shown = f"{_POINTS:,} of {len(latents):,} particles, drawn at random"
-    caption = f"{shown}, in the plane of the two widest directions of a {latents.shape[1]}-dimensional space."
-    return Chart("Latent space", caption, [points], layout, height=380, width="wide")

@@ -1,5 +1,6 @@
 """Central slices and projections of a map as small inline pictures with a scale bar."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +9,7 @@ from numpy.typing import NDArray
 
 from vitreous.data import Volume
 from vitreous.fourier.transform import fourier_crop
-from vitreous.report.png import data_uri, to_grey
+from vitreous.report.png import data_uri, movie_uri, to_grey
 
 _AXES = {"z": ("x", "y"), "y": ("x", "z"), "x": ("y", "z")}
 """Axis that is looked along, and the picture's axes: to the right and downwards."""
@@ -76,3 +77,15 @@ def thumbnail(volume: Volume, title: str, side: int = 200) -> Picture:
     planes: NDArray[np.float32] = fourier_crop(volume.values.sum(0)[None], side)[0].numpy()
     bar_A, bar_percent = scale_bar(volume.box * volume.voxel_size_A)
     return Picture(data_uri(to_grey(planes)), title, f"Projection of {title} along z", bar_A, bar_percent)
+
+
+def movie(volumes: Sequence[Volume], title: str, side: int = 200) -> Picture:
+    """Project a series of maps along z, as a picture that moves to and fro; all frames have one grey scale."""
+    planes = fourier_crop(torch.stack([volume.values.sum(0) for volume in volumes]), side).numpy()
+    frames = to_grey(planes)
+    bar_A, bar_percent = scale_bar(volumes[0].box * volumes[0].voxel_size_A)
+    there_and_back = np.concatenate([frames, frames[-2:0:-1]])
+    seconds = max(0.08, min(0.4, 2.5 / len(frames)))
+    return Picture(
+        movie_uri(there_and_back, seconds), title, f"Projections of the maps {title} along z", bar_A, bar_percent
+    )

@@ -42,6 +42,36 @@
     Plotly.react(element, spec.data, { ...layoutOf(spec.layout), width, autosize: !width }, options);
   });
 
+  const scene = document.getElementById("latents");
+  const choices = ["latent-x", "latent-y", "latent-colour"].map((name) => document.getElementById(name));
+  const cloud = scene ? JSON.parse(document.getElementById("latent-data").textContent) : null;
+
+  const drawLatents = () => {
+    if (!scene) return;
+    const [x, y, by] = choices.map((choice) => choice.value);
+    const marker = { size: 4.5, opacity: 0.6, color: colour("c1") };
+    const values = cloud.colours[by];
+    if (values) {
+      Object.assign(marker, {
+        color: values, colorscale: "Viridis",
+        colorbar: { title: { text: by, side: "right", font: { color: colour("muted"), size: 12 } }, thickness: 9, outlinewidth: 0, tickfont: { color: colour("muted") } },
+      });
+    }
+    const particles = {
+      type: "scatter", mode: "markers", name: "particles", x: cloud.axes[x], y: cloud.axes[y], text: cloud.ids, marker,
+      customdata: values ?? cloud.ids.map(() => ""), showlegend: false,
+      hovertemplate: `%{text}<br>%{x:.4~g}, %{y:.4~g}${values ? `<br>${by} %{customdata:.4~g}` : ""}<extra></extra>`,
+    };
+    const ways = Object.entries(cloud.ways).map(([name, at], number) => ({
+      type: "scatter", name, mode: name === "kmeans" ? "markers" : "lines+markers", x: at[x], y: at[y],
+      line: { width: 2, color: colour(`c${2 + number % 4}`) }, hovertemplate: `${name} %{pointNumber}<extra></extra>`,
+      marker: { size: 9, symbol: "x-thin", line: { width: 2, color: colour(`c${2 + number % 4}`) } },
+    }));
+    const layout = { ...layoutOf({ xaxis: { title: { text: x } }, yaxis: { title: { text: y } } }), showlegend: ways.length > 0 };
+    const width = root.classList.contains("paper") ? scene.clientWidth : undefined;
+    Plotly.react(scene, [particles, ...ways], { ...layout, width, autosize: !width, hovermode: "closest" }, options);
+  };
+
   const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)).buffer;
   const decode = (level) => {
     const flat = new Int16Array(bytes(level.vertices));
@@ -99,8 +129,10 @@
   const drawAll = () => {
     if (!window.Plotly) return;
     drawCharts();
+    drawLatents();
     drawSurface();
   };
+  if (scene) choices.forEach((choice) => choice.addEventListener("change", drawLatents));
   setTheme(system.matches);
   drawAll();
   if (stage && window.Plotly) {
@@ -116,12 +148,14 @@
     root.classList.add("paper");
     setTheme(false);
     drawCharts();
+    if (window.Plotly) drawLatents();
     if (wasDark) drawSurface();
   });
   addEventListener("afterprint", () => {
     root.classList.remove("paper");
     setTheme(wasDark);
     drawCharts();
+    if (window.Plotly) drawLatents();
     if (wasDark) drawSurface();
   });
 })();

@@ -1,6 +1,8 @@
 """The sections of the report, from top to bottom; each is empty where its files are absent."""
 
+import math
 import shlex
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from urllib.parse import quote
@@ -10,23 +12,25 @@ import numpy as np
 from vitreous.data import Volume
 from vitreous.io.maps import read_map
 from vitreous.report import markup
+from vitreous.report.charts import Chart, histogram
 from vitreous.report.folder import RunFiles
 from vitreous.report.headline import file_size, key_numbers, verdict_of, warnings_of
+from vitreous.report.latent_view import latent_figure, latent_view
 from vitreous.report.map_levels import levels_of
 from vitreous.report.orientation_charts import resolution_map, sampling_chart, view_chart
 from vitreous.report.particle_charts import (
     class_chart,
     defocus_chart,
-    latent_chart,
     score_charts,
     shift_chart,
 )
-from vitreous.report.pictures import central_slices, projections, thumbnail
+from vitreous.report.pictures import central_slices, movie, projections, thumbnail
 from vitreous.report.progress_charts import progress_charts
 from vitreous.report.resolution_charts import cone_chart, fsc_chart
 from vitreous.runs.manifest import Manifest
 
 _THUMBNAILS = 24
+_FRAMES = 25
 _IN_HEADLINE = frozenset(
     {*("verdict", "warnings", "resolution_A", "symmetry", "seconds", "peak_memory_MB", "particles")}
 )
@@ -40,6 +44,7 @@ _MEANING = {
     "fsc.xml": "FSC curve for deposition",
     "conical_fsc.csv": "FSC and sampling by direction",
     "latents.npz": "coordinates of the particles in the latent space",
+    "movie.cxc": "plays the maps in ChimeraX",
     "summary.json": "the result in numbers",
     "metrics.jsonl": "log of numbers",
     "manifest.yaml": "what was run, on what, with what",
@@ -126,16 +131,33 @@ def _half_sets(files: RunFiles) -> str:
 
 def variability_section(files: RunFiles) -> str:
     """Latents, classes and the maps that belong to them."""
-    drawn = []
-    if files.run.latents is not None:
-        drawn.append(latent_chart(files.run.latents[1].astype(np.float64), files.particles.get("rlnClassNumber")))
-    drawn.append(class_chart(files.particles))
+    latents = latent_figure(latent_view(files))
+    drawn = [_only_coordinate(files), class_chart(files.particles)]
+    movies = [movie([read_map(path) for path in _some(maps)], f"along {name}") for name, maps in files.series().items()]
     maps = files.other_maps()
     shown = [thumbnail(volume, name) for volume, name in map(_named_map, maps[:_THUMBNAILS])]
     more = f'<p class="note">{len(maps) - _THUMBNAILS} more maps in the folder.</p>' if len(maps) > _THUMBNAILS else ""
     return markup.section(
-        "variability", "Classes and motions", markup.charts(drawn), markup.pictures(shown, "thumbnails"), more
+        "variability",
+        "Classes and motions",
+        f'<div class="grid">\n{latents}\n</div>' if latents else "",
+        markup.charts(drawn),
+        markup.pictures(movies, "thumbnails"),
+        markup.pictures(shown, "thumbnails"),
+        more,
     )
+
+
+def _only_coordinate(files: RunFiles) -> Chart | None:
+    latents = files.run.latents
+    if latents is None or latents[1].shape[1] != 1 or len(latents[1]) < 2:
+        return None
+    return histogram(latents[1][:, 0].astype(np.float64), "Latent coordinate", "z")
+
+
+def _some(maps: Sequence[Path]) -> Sequence[Path]:
+    """Return at most so many maps of a series as a movie needs, evenly spaced."""
+    return maps[:: math.ceil(len(maps) / _FRAMES)]
 
 
 def _named_map(path: Path) -> tuple[Volume, str]:

@@ -1,6 +1,8 @@
 """Read a run folder back."""
 
+import csv
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,6 +91,54 @@ def read_latents(path: Path) -> tuple[NDArray[Any], NDArray[np.float32]]:
     if z.ndim != 2 or len(ids) != len(z):
         raise InputError("ids and latents do not fit", found=f"{ids.shape}, {z.shape}", remedy="Replace it", path=path)
     return ids, z.astype(np.float32)
+
+
+def read_points(path: Path) -> tuple[list[str], NDArray[np.float32]]:
+    """Return names and latents ``[n, dim]`` of a ``.csv`` (columns ``z1``, ``z2`` …, ``name``) or a ``.npz`` (``z``).
+
+    Points without names are called ``map_001`` and so on.
+
+    Raises
+    ------
+    InputError
+        Where there is none, a name occurs twice or cannot name a file, or a number is missing.
+    """
+    if path.suffix == ".npz":
+        z = read_latents(path)[1]
+        return _numbered(len(z)), z
+    try:
+        with reading(path), path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        columns = [name for name in rows[0] if re.fullmatch(r"z\d+", name)]
+        z = np.array([[float(row[name]) for name in columns] for row in rows], dtype=np.float32)
+        names = [row["name"] for row in rows] if "name" in rows[0] else _numbered(len(rows))
+    except (TypeError, ValueError, IndexError, UnicodeDecodeError) as error:
+        raise _no_points(path) from error
+    if not columns or not np.isfinite(z).all():
+        raise _no_points(path)
+    strange = [name for name in names if not re.fullmatch(r"[\w.+-]+", name or "") or names.count(name) > 1]
+    if strange:
+        raise InputError(
+            "a name cannot be that of a map",
+            expected="letters, digits and . + - _, every name once",
+            found=strange[0],
+            remedy="Rename it, or leave the column out",
+            path=path,
+        )
+    return names, z
+
+
+def _numbered(n: int) -> list[str]:
+    return [f"map_{number:0{max(3, len(str(n)))}d}" for number in range(1, n + 1)]
+
+
+def _no_points(path: Path) -> InputError:
+    return InputError(
+        "no latents",
+        expected="a table with columns z1, z2 and so on, a number in every row",
+        remedy="Write it as volumes/latents.csv of vitreous flex is written",
+        path=path,
+    )
 
 
 def _summary(path: Path) -> Mapping[str, Any] | None:

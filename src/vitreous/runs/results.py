@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from vitreous.compute.memory import peak_memory_MB
 from vitreous.data import Particles, Result, Volume
@@ -41,9 +43,14 @@ def result_files(result: Result, particles: Particles) -> Iterator[tuple[str, Wr
     if result.latents is not None:
         yield "latents.npz", partial(_write_latents, particles=particles, result=result)
     for decoded in result.latent_volumes:
-        yield f"volumes/{decoded.name}.mrc", partial(_write_below, volume=decoded.volume, label=decoded.name)
+        yield f"volumes/{decoded.name}.mrc", partial(write_below, volume=decoded.volume, label=decoded.name)
     if result.latent_volumes:
-        yield "volumes/latents.csv", partial(_write_points, result=result)
+        points = [(decoded.name, decoded.z) for decoded in result.latent_volumes]
+        yield "volumes/latents.csv", partial(write_points, points=points)
+    if result.latents is not None and result.classes is not None:
+        for number in result.classes.unique().tolist():
+            members = torch.nonzero(result.classes == number)[:, 0].cpu()
+            yield f"classes/class_{number}.star", partial(_write_some, particles=particles, result=result, rows=members)
     if result.state:
         yield "state.safetensors", partial(save_tensors, tensors=result.state)
     yield (
@@ -95,17 +102,36 @@ def _maps(result: Result) -> Iterator[tuple[str, Volume, str]]:
         yield f"class_{number}.mrc", volume, f"class {number}"
 
 
-def _write_below(path: Path, volume: Volume, label: str) -> None:
+def write_below(path: Path, volume: Volume, label: str) -> None:
+    """Write a map into a folder that may have to be made."""
     path.parent.mkdir(exist_ok=True)
     write_map(path, volume, label)
 
 
-def _write_points(path: Path, result: Result) -> None:
-    """Write the latents of the maps in ``volumes/``."""
-    rows = [[decoded.name, *map(repr, decoded.z.tolist())] for decoded in result.latent_volumes]
+def write_points(path: Path, points: Sequence[tuple[str, Tensor]]) -> None:
+    """Write names and latents of the maps in ``volumes/``."""
+    rows = [[name, *map(repr, z.tolist())] for name, z in points]
     header = ["name", *(f"z{number}" for number in range(1, len(rows[0])))]
     with atomic_path(path) as temporary:
         temporary.write_text("".join(",".join(row) + "\n" for row in [header, *rows]), encoding="utf-8")
+
+
+def movie_script(names: Sequence[str]) -> str:
+    """Return commands by which ChimeraX opens maps of ``volumes/`` as one series and plays it to and fro."""
+    maps = " ".join(f"volumes/{name}.mrc" for name in names)
+    return f"open {maps} vseries true\nvseries play #1 loop true direction oscillate\n"
+
+
+def _write_some(path: Path, particles: Particles, result: Result, rows: Tensor) -> None:
+    """Write some of the particles, with all columns of ``particles.star``."""
+    poses, columns = result.poses, score_columns(result)
+    path.parent.mkdir(exist_ok=True)
+    write_relion_star(
+        path,
+        particles.select(rows),
+        poses=None if poses is None else poses.select(rows),
+        extra_columns={label: values[rows.numpy()] for label, values in columns.items()},
+    )
 
 
 def _write_latents(path: Path, particles: Particles, result: Result) -> None:

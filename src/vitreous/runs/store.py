@@ -4,28 +4,41 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from vitreous.data import Particles, Result
+from vitreous.data import LatentVolume, Particles, Result
 from vitreous.errors import ConfigError, InputError
 from vitreous.io.access import write_refused
 from vitreous.io.atomic import atomic_path
 from vitreous.runs.checkpoint import Checkpointer, identity_of
 from vitreous.runs.manifest import MANIFEST, Manifest
-from vitreous.runs.results import result_files, summary_of
+from vitreous.runs.results import movie_script, result_files, summary_of, write_below, write_points
 
 CHECKPOINT = "checkpoint.safetensors"
 METRICS = "metrics.jsonl"
 SUMMARY = "summary.json"
 STATE = "state.safetensors"
+MOVIE = "movie.cxc"
 WRITTEN = (
-    *(MANIFEST, METRICS, SUMMARY, CHECKPOINT, STATE, "report.html", "particles.star", "latents.npz", "volumes"),
+    *(
+        MANIFEST,
+        METRICS,
+        SUMMARY,
+        CHECKPOINT,
+        STATE,
+        "report.html",
+        "particles.star",
+        "latents.npz",
+        "volumes",
+        "classes",
+    ),
     *("volume.mrc", "half1.mrc", "half2.mrc", "mask.mrc", "class_*.mrc", "fsc.csv", "fsc.xml", "conical_fsc.csv"),
     *("particles.mrcs", "truth.star", "truth.json", "latents_truth.csv", "state_*.mrc", "weights.safetensors"),
+    *(MOVIE, "train.star", "unseen_particles.star", "unseen_states.star"),
 )
 """What runs write, and so all that ``--overwrite`` removes; files that the user added stay."""
 
@@ -137,8 +150,31 @@ class RunFolder:
         except BaseException:
             for path in written:
                 path.unlink(missing_ok=True)
+            for folder in {path.parent for path in written} - {self.path}:
+                with suppress(OSError):  # not made yet
+                    folder.rmdir()
             raise
         self.checkpoint.unlink(missing_ok=True)
+
+    def write_maps(self, decoded: Iterable[LatentVolume]) -> None:
+        """Write maps of latents as they come, then where they are and how ChimeraX plays them.
+
+        Raises
+        ------
+        ResourceError
+            Where the system refuses to write; no map is left then.
+        """
+        points = []
+        try:
+            for each in decoded:
+                write_below(self.path / "volumes" / f"{each.name}.mrc", each.volume, each.name)
+                points.append((each.name, each.z))
+            write_points(self.path / "volumes" / "latents.csv", points)
+            with atomic_path(self.path / MOVIE) as temporary:
+                temporary.write_text(movie_script([name for name, _ in points]), encoding="utf-8")
+        except BaseException:
+            shutil.rmtree(self.path / "volumes", ignore_errors=True)
+            raise
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write ``summary.json``; this marks the run as finished, so it comes last, and a replaced run goes."""

@@ -1,5 +1,6 @@
 """Atomic models as plain arrays."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +14,8 @@ from torch import Tensor
 
 from vitreous.errors import ConfigError, InputError
 from vitreous.typing import Bool, Float, PathLike
+
+_PART = re.compile(r"(?P<chain>[^:]+)(:(?P<first>-?\d+)-(?P<last>-?\d+))?")
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,8 @@ class Atoms:
         0–1.
     chain
         Name of the chain (or, in the phantom, of the domain) of each atom.
+    residue
+        Number of each atom's residue in its chain, None where residues have no numbers.
     """
 
     element: NDArray[Any]
@@ -38,6 +43,7 @@ class Atoms:
     b_A2: Float[Tensor, " n"]
     occupancy: Float[Tensor, " n"]
     chain: NDArray[Any]
+    residue: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         """Refuse arrays of different length."""
@@ -57,12 +63,48 @@ class Atoms:
         """Return the atoms where ``chosen`` is true."""
         rows = chosen.numpy()
         return Atoms(
-            self.element[rows], self.xyz_A[chosen], self.b_A2[chosen], self.occupancy[chosen], self.chain[rows]
+            element=self.element[rows],
+            xyz_A=self.xyz_A[chosen],
+            b_A2=self.b_A2[chosen],
+            occupancy=self.occupancy[chosen],
+            chain=self.chain[rows],
+            residue=None if self.residue is None else self.residue[rows],
         )
 
     def in_chains(self, names: tuple[str, ...]) -> Bool[Tensor, " n"]:
-        """Tell which atoms belong to the chains ``names``."""
-        return torch.from_numpy(np.isin(self.chain, names))
+        """Tell which atoms belong to the chains ``names``; ``B:2-222`` are residues 2 to 222 of chain B.
+
+        Raises
+        ------
+        ConfigError
+            If a name is neither, or asks for residues where these have no numbers.
+        """
+        chosen = np.zeros(len(self), dtype=bool)
+        for name in names:
+            part = _PART.fullmatch(name)
+            if part is None or (part["first"] is not None and self.residue is None):
+                raise ConfigError(
+                    f"the part {name!r} of a structure cannot be found",
+                    expected="a chain, B, or residues of one in a structure file, B:2-222",
+                    remedy="Name other chains",
+                )
+            inside = self.chain == part["chain"]
+            if part["first"] is not None and self.residue is not None:
+                inside &= (self.residue >= int(part["first"])) & (self.residue <= int(part["last"]))
+            chosen |= inside
+        return torch.from_numpy(chosen)
+
+    def moving_part(self, names: tuple[str, ...]) -> Bool[Tensor, " n"]:
+        """Tell which atoms a hinge turns; ConfigError, with the chains that there are, where it is none or all."""
+        moving = self.in_chains(names)
+        if not bool(moving.any()) or bool(moving.all()):
+            raise ConfigError(
+                "--hinge-chains must name some of the model's chains, but not all",
+                expected=f"some of {', '.join(map(str, np.unique(self.chain)[:30]))}",
+                found=", ".join(names) or "none",
+                remedy="Name the chains that move",
+            )
+        return moving
 
     @property
     def masses_Da(self) -> Float[Tensor, " n"]:
@@ -138,30 +180,35 @@ def _build_assembly(structure: Any, name: str, path: PathLike) -> None:
     structure.transform_to_assembly(name, gemmi.HowToNameCopiedChain.AddNumber)
 
 
-def _kept_atoms(model: Any) -> Iterator[tuple[str, list[float], float, float, str]]:
-    """Yield (element, position, B, occupancy, chain), one row per alternative location group."""
+_Row = tuple[str, list[float], float, float, str, int]
+
+
+def _kept_atoms(model: Any) -> Iterator[_Row]:
+    """Yield (element, position, B, occupancy, chain, residue), one row per alternative location group."""
     for chain in model:
-        groups: dict[tuple[str, str], list[Any]] = {}
+        groups: dict[tuple[int, str, str], list[Any]] = {}
         for residue in chain:
+            number = residue.seqid.num
             for atom in residue:
                 if atom.has_altloc():
-                    groups.setdefault((str(residue.seqid), atom.name), []).append(atom)
+                    groups.setdefault((number, str(residue.seqid), atom.name), []).append(atom)
                 else:
-                    yield atom.element.name, atom.pos.tolist(), atom.b_iso, atom.occ, chain.name
-        for group in groups.values():
+                    yield atom.element.name, atom.pos.tolist(), atom.b_iso, atom.occ, chain.name, number
+        for (number, *_), group in groups.items():
             best = max(group, key=lambda atom: atom.occ)
             occupancy = min(1.0, sum(atom.occ for atom in group))
-            yield best.element.name, best.pos.tolist(), best.b_iso, occupancy, chain.name
+            yield best.element.name, best.pos.tolist(), best.b_iso, occupancy, chain.name, number
 
 
-def _as_arrays(rows: list[tuple[str, list[float], float, float, str]]) -> Atoms:
-    element, xyz, b, occupancy, chain = zip(*rows)
+def _as_arrays(rows: list[_Row]) -> Atoms:
+    element, xyz, b, occupancy, chain, residue = zip(*rows)
     return Atoms(
         element=np.array(element),
         xyz_A=torch.tensor(xyz, dtype=torch.float64),
         b_A2=torch.tensor(b, dtype=torch.float64).clamp_min(0),
         occupancy=torch.tensor(occupancy, dtype=torch.float64),
         chain=np.array(chain),
+        residue=np.array(residue, dtype=np.int64),
     )
 
 

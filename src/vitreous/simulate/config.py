@@ -74,6 +74,12 @@ class SimulationConfig:
     contrast: Literal["bright", "dark"] = "bright"
     """Sign of the particles on their background."""
 
+    unseen: float = 0.0
+    """Share of the particles that train.star lacks and unseen_particles.star holds."""
+
+    unseen_states: float = 0.0
+    """Share of the states, evenly spaced, all of whose particles are in unseen_states.star."""
+
     float16: bool = False
     """Write the stack as float16 (MRC mode 12)."""
 
@@ -111,6 +117,8 @@ class SimulationConfig:
         low, high = self.defocus
         _require(-math.inf < low <= high < math.inf, "--defocus", "two numbers, the smaller first", f"{low:g} {high:g}")
         _require(0 <= self.amplitude_contrast <= 1, "--amplitude-contrast", "0 to 1", self.amplitude_contrast)
+        for flag, share in (("--unseen", self.unseen), ("--unseen-states", self.unseen_states)):
+            _require(0 <= share <= 0.5, flag, "a share from 0 to 0.5", share)
         _require(self.shift < self.box / 2, "--shift", "less than half the box", self.shift)
         _require(self.concentration <= 300, "--concentration", "at most 300", self.concentration)
         norm = math.hypot(*self.preferred_axis)
@@ -135,13 +143,16 @@ class SpecimenConfig:
     """Number of states, evenly spaced over --hinge-angles or interpolated between the frames of a trajectory."""
 
     hinge_chains: tuple[str, ...] = ()
-    """Chains of a structure that turn (the phantom's arm turns by itself)."""
+    """What turns in a structure: chains, or residues such as B:2-222 (the phantom's arm turns by itself)."""
 
     hinge_point: tuple[float, float, float] | None = None
     """A point on a structure's hinge axis, x y z in Å."""
 
     hinge_axis: tuple[float, float, float] | None = None
     """Direction of a structure's hinge axis, x y z."""
+
+    hinge_random: int | None = None
+    """Number of random orientations of --hinge-chains about --hinge-point, without collisions; instead of angles."""
 
     mixture: tuple[Path, ...] = ()
     """More structures, mixed into the stack as further states."""
@@ -162,5 +173,11 @@ class SpecimenConfig:
         """Refuse contradictions."""
         if self.states is not None and self.states < 1:
             raise ConfigError("--states must be at least 1", found=self.states, remedy="Give a positive number")
+        if self.hinge_random is not None and self.hinge_random < 1:
+            raise ConfigError(
+                "--hinge-random must be at least 1", found=self.hinge_random, remedy="Give a positive number"
+            )
+        if self.hinge_random is not None and (self.hinge_angles or self.states is not None):
+            raise ConfigError("--hinge-random excludes --hinge-angles and --states", remedy="Give one of them")
         if self.weights and not self.mixture:
             raise ConfigError("--weights needs --mixture", remedy="Name the other structures, or leave it out")

@@ -67,7 +67,7 @@ class Hinge:
     Attributes
     ----------
     chains
-        Names of the chains that move.
+        What moves: chains, or residues of them (:meth:`vitreous.simulate.atoms.Atoms.in_chains`).
     point_A, axis
         A point on the axis and its direction, ``(x, y, z)`` in the model's coordinates.
     """
@@ -97,14 +97,7 @@ class HingeTurn:
         ConfigError
             If the chains are none or all of the model's, or the axis has no direction.
         """
-        moving = self.atoms.in_chains(self.hinge.chains)
-        if not bool(moving.any()) or bool(moving.all()):
-            raise ConfigError(
-                "--hinge-chains must name some of the model's chains, but not all",
-                expected=f"some of {', '.join(map(str, np.unique(self.atoms.chain)[:30]))}",
-                found=", ".join(self.hinge.chains) or "none",
-                remedy="Name the chains that move",
-            )
+        moving = self.atoms.moving_part(self.hinge.chains)
         if not any(self.hinge.axis):
             raise ConfigError("--hinge-axis has no direction", remedy="Give three numbers that are not all zero")
         point, axis = self.hinge.point_A, self.hinge.axis

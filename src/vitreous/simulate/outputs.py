@@ -20,6 +20,7 @@ from vitreous.io.stacks import StackSource
 from vitreous.simulate.config import SimulationConfig
 from vitreous.simulate.density import DensityGrid
 from vitreous.simulate.motions import State
+from vitreous.simulate.split import SPLITS
 from vitreous.simulate.truth import Truth
 
 STACK_NAME = "particles.mrcs"
@@ -88,14 +89,31 @@ def write_state_map(folder: Path, index: int, n_states: int, density: Volume) ->
 
 
 def write_truth(folder: Path, simulated: Simulated, truth: Truth) -> None:
-    """Write both STAR files, ``truth.json`` and ``latents_truth.csv`` beside a complete stack."""
+    """Write both STAR files, ``truth.json`` and ``latents_truth.csv`` beside a complete stack.
+
+    Where some particles are to stay unseen, also the STAR file of every part, with true poses.
+    """
     particles = _particles(folder, truth, simulated.grid.voxel_size_A)
     micrograph = {"rlnMicrographName": np.full(len(truth), "simulated.mrc")}
     states = {"rlnClassNumber": truth.state.numpy() + 1}
     write_relion_star(folder / "particles.star", particles, extra_columns=micrograph)
     write_relion_star(folder / "truth.star", particles, poses=truth.poses, extra_columns=micrograph | states)
+    if bool((truth.split > 0).any()):
+        for part in range(len(SPLITS)):
+            _write_part(folder, particles, truth, part)
     _write_text(folder / "truth.json", json.dumps(simulated.as_json(truth), indent=2, allow_nan=False) + "\n")
     _write_text(folder / "latents_truth.csv", _latents(particles, simulated.states, truth))
+
+
+def _write_part(folder: Path, particles: Particles, truth: Truth, part: int) -> None:
+    rows = torch.nonzero(truth.split == part)[:, 0]
+    if len(rows):
+        columns = {
+            "rlnMicrographName": np.full(len(rows), "simulated.mrc"),
+            "rlnClassNumber": truth.state[rows].numpy() + 1,
+        }
+        poses = truth.poses.select(rows)
+        write_relion_star(folder / f"{SPLITS[part]}.star", particles.select(rows), poses=poses, extra_columns=columns)
 
 
 def _particles(folder: Path, truth: Truth, pixel_size_A: float) -> Particles:
@@ -109,9 +127,12 @@ def _latents(particles: Particles, states: tuple[State, ...], truth: Truth) -> s
     dims = max(len(state.coordinates) for state in states)
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(["id", "state", *(f"coordinate_{d + 1}" for d in range(dims))])
+    rows.writerow(["id", "state", *(f"coordinate_{d + 1}" for d in range(dims)), "split"])
     padded = [[*state.coordinates, *[""] * (dims - len(state.coordinates))] for state in states]
-    rows.writerows([name, k + 1, *padded[k]] for name, k in zip(particles.ids.tolist(), truth.state.tolist()))
+    parts = [SPLITS[part] for part in truth.split.tolist()]
+    rows.writerows(
+        [name, k + 1, *padded[k], part] for name, k, part in zip(particles.ids.tolist(), truth.state.tolist(), parts)
+    )
     return text.getvalue()
 
 

@@ -15,6 +15,7 @@ from vitreous.simulate.motions import (
     phantom_hinge,
     read_trajectory,
 )
+from vitreous.simulate.random_hinge import RandomHinge
 from vitreous.simulate.recipes import evenly_spaced
 
 
@@ -35,16 +36,18 @@ def build_specimen(structure: str, config: SpecimenConfig) -> Motion:
 
 def _moving(structure: str, config: SpecimenConfig) -> Motion:
     if structure == PHANTOM:
-        if config.hinge_chains or config.hinge_point or config.hinge_axis:
+        if config.hinge_chains or config.hinge_point or config.hinge_axis or config.hinge_random:
             raise ConfigError(
-                "the phantom has its own hinge", remedy="Leave out --hinge-chains, --hinge-point and --hinge-axis"
+                "the phantom has its own hinge", remedy="Leave out every --hinge option but --hinge-angles"
             )
         return phantom_hinge(_angles(config) or (0.0,))
     if structure.endswith(".npz"):
-        if config.hinge_angles:
-            raise ConfigError("--hinge-angles does not go with a trajectory", remedy="Leave it out")
+        if config.hinge_angles or config.hinge_random:
+            raise ConfigError("a hinge, --hinge-angles, does not go with a trajectory", remedy="Leave it out")
         series = read_trajectory(structure)
         return FrameSeries(series.atoms, series.xyz_A, config.states)
+    if config.hinge_random is not None:
+        return _random_hinge(structure, config.hinge_random, config)
     angles = _angles(config)
     if not angles:
         return Rigid(_atoms(structure, config), Path(structure).name)
@@ -55,6 +58,14 @@ def _moving(structure: str, config: SpecimenConfig) -> Motion:
         )
     hinge = Hinge(config.hinge_chains, config.hinge_point, config.hinge_axis)
     return HingeTurn(_atoms(structure, config), hinge, angles)
+
+
+def _random_hinge(structure: str, n_states: int, config: SpecimenConfig) -> RandomHinge:
+    if not config.hinge_chains or config.hinge_point is None:
+        raise ConfigError(
+            "--hinge-random needs to know the hinge of this structure", remedy="Give --hinge-chains and --hinge-point"
+        )
+    return RandomHinge(_atoms(structure, config), config.hinge_chains, config.hinge_point, n_states)
 
 
 def _atoms(structure: str, config: SpecimenConfig) -> Atoms:

@@ -27,6 +27,7 @@ from vitreous.simulate.motions import State, common_centre_A
 from vitreous.simulate.noise import noise_block
 from vitreous.simulate.outputs import STACK_NAME, Simulated, write_state_map, write_truth
 from vitreous.simulate.scratch import CleanImages
+from vitreous.simulate.split import SPLITS
 from vitreous.simulate.truth import Truth, draw_truth
 from vitreous.typing import Images, PathLike
 
@@ -85,7 +86,9 @@ def simulate_stack(plan: Plan, folder: PathLike, progress: Progress | None = Non
 
     Leaves ``particles.mrcs``, ``particles.star`` (no poses), ``truth.star`` (poses; the state's number, from 1, in
     ``rlnClassNumber``), ``truth.json``, ``latents_truth.csv`` and ``state_01.mrc`` … of which each is the map whose
-    projections the images of that state are. Files of an earlier simulation are replaced.
+    projections the images of that state are. Where particles are to stay unseen, ``train.star``,
+    ``unseen_particles.star`` and ``unseen_states.star`` hold the parts with their poses. Files of an earlier simulation
+    are replaced.
 
     Raises
     ------
@@ -106,8 +109,8 @@ def _completed_in(folder: Path) -> Iterator[Path]:
     try:
         with tempfile.TemporaryDirectory(dir=folder, prefix=".simulating-") as staging:
             yield Path(staging)
-            for old in folder.glob("state_*.mrc"):
-                old.unlink()
+            for old in [*folder.glob("state_*.mrc"), *(folder / f"{part}.star" for part in SPLITS)]:
+                old.unlink(missing_ok=True)
             for file in sorted(Path(staging).iterdir()):
                 file.replace(folder / file.name)
     except OSError as error:

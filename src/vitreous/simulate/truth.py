@@ -12,6 +12,7 @@ from vitreous.io.relion import read_relion
 from vitreous.simulate.config import SimulationConfig
 from vitreous.simulate.motions import State
 from vitreous.simulate.optics import draw_optics
+from vitreous.simulate.split import draw_split
 from vitreous.simulate.streams import named_stream
 from vitreous.simulate.views import preferred_views, uniform_views
 from vitreous.typing import Int, Rotations, Shifts
@@ -19,7 +20,7 @@ from vitreous.typing import Int, Rotations, Shifts
 
 @dataclass(frozen=True)
 class Truth:
-    """Poses, optics and states of n particles.
+    """Poses, optics, states and parts of n particles.
 
     Attributes
     ----------
@@ -27,18 +28,21 @@ class Truth:
         One per particle.
     state
         Index of each particle's state, from 0.
+    split
+        Number of its part in :data:`vitreous.simulate.split.SPLITS`.
     """
 
     poses: Poses
     optics: Optics
     state: Int[torch.Tensor, " n"]
+    split: Int[torch.Tensor, " n"]
 
     def __len__(self) -> int:
         return len(self.state)
 
 
 def draw_truth(config: SimulationConfig, states: Sequence[State], pixel_size_A: float) -> Truth:
-    """Draw poses, shifts, CTFs and states; none of them depends on another.
+    """Draw poses, shifts, CTFs, states and parts; none of them depends on another.
 
     Raises
     ------
@@ -46,7 +50,8 @@ def draw_truth(config: SimulationConfig, states: Sequence[State], pixel_size_A: 
         If a file of views or CTFs cannot be used.
     """
     poses = Poses(draw_views(config), draw_shifts(config, pixel_size_A))
-    return Truth(poses, draw_optics(config), draw_states(config, states))
+    state = draw_states(config, states)
+    return Truth(poses, draw_optics(config), state, draw_split(config, state, len(states)))
 
 
 def draw_views(config: SimulationConfig) -> Rotations:
