@@ -28,11 +28,13 @@ def runs(stack: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pat
     folder = tmp_path_factory.mktemp("runs")
     flex = ["flex", str(stack), "--dims", "2", "--clusters", "3", *COMMON]
     assert main([*flex, "-o", str(folder / "cryodrgn"), *QUICK, "--epochs", "1", "--batch", "16"]) == 0
+    noo = ["--method", "cryonoo", "--epochs", "2", "--noo.warmup", "1", "--noo.expander", "16"]
+    assert main([*flex, "-o", str(folder / "cryonoo"), *QUICK, "--batch", "16", *noo]) == 0
     assert main([*flex, "-o", str(folder / "pca"), "--method", "pca", "--pca.iterations", "2"]) == 0
-    return {name: folder / name for name in ("cryodrgn", "pca")}
+    return {name: folder / name for name in ("cryodrgn", "cryonoo", "pca")}
 
 
-@pytest.mark.parametrize("method", ["cryodrgn", "pca"])
+@pytest.mark.parametrize("method", ["cryodrgn", "cryonoo", "pca"])
 def test_a_run_leaves_latents_classes_and_maps_that_belong_together(runs, method: str) -> None:
     run = runs[method]
     found = np.load(run / "latents.npz")
@@ -50,7 +52,7 @@ def test_a_run_leaves_latents_classes_and_maps_that_belong_together(runs, method
     assert "Latent space" in (run / "report.html").read_text()
 
 
-@pytest.mark.parametrize("method", ["cryodrgn", "pca"])
+@pytest.mark.parametrize("method", ["cryodrgn", "cryonoo", "pca"])
 def test_embedding_the_training_particles_gives_their_latents_again(runs, stack, tmp_path, method: str) -> None:
     assert main(["embed", str(stack), "--run", str(runs[method]), "-o", str(tmp_path / "new"), *COMMON]) == 0
     first, second = np.load(runs[method] / "latents.npz"), np.load(tmp_path / "new" / "latents.npz")
@@ -87,8 +89,10 @@ def test_runs_that_do_not_fit_are_refused(runs, stack, tmp_path, capsys) -> None
     ("words", "said"),
     [
         (["--dims", "0"], "--dims must be at least 1"),
-        (["--method", "pca", "--epochs", "3"], "belong to --method cryodrgn"),
+        (["--method", "pca", "--epochs", "3"], "belong to --method cryodrgn and cryonoo"),
         (["--pca.iterations", "3"], "belongs to --method pca"),
+        (["--noo.weight", "1"], "belongs to --method cryonoo"),
+        (["--method", "cryonoo", "--noo.warmup", "30"], "--noo.warmup cannot be used"),
         (["--minutes", "-1"], "--minutes must be positive"),
     ],
 )

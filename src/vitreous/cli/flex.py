@@ -1,6 +1,6 @@
 """``vitreous flex``: latents of particles with known poses, and maps along them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
@@ -25,6 +25,7 @@ from vitreous.data import Latents, LatentVolume, Particles, Result, Volume
 from vitreous.errors import ConfigError, InputError
 from vitreous.io import ReadOptions, open_particles_with
 from vitreous.methods.cryodrgn.config import CryoDrgnConfig
+from vitreous.methods.cryodrgn.noo_config import CryoNooConfig
 from vitreous.methods.pca.config import PcaConfig
 from vitreous.methods.registry import get
 from vitreous.runs.manifest import Manifest
@@ -33,6 +34,8 @@ from vitreous.train.config import Hardware, TrainConfig
 from vitreous.typing import Float
 
 if TYPE_CHECKING:
+    from vitreous.methods.cryodrgn.distillation import DistillingTraining
+    from vitreous.methods.cryodrgn.method import Train
     from vitreous.methods.cryodrgn.training import Training
 
 _FLOPS = 5e10
@@ -79,8 +82,9 @@ class Flex:
     output: Output
     """Folder for the latents, the maps and the report."""
 
-    method: Literal["cryodrgn", "pca"] = "cryodrgn"
-    """cryodrgn, a variational autoencoder; or pca, a mean and principal maps."""
+    method: Literal["cryodrgn", "cryonoo", "pca"] = "cryodrgn"
+    """cryodrgn, a variational autoencoder; cryonoo, the same with an encoder that holds for particles it never saw; or
+    pca, a mean and principal maps."""
 
     dims: int = 8
     """Size of the latents."""
@@ -95,6 +99,7 @@ class Flex:
     """End training after this time, to go on with --resume; no limit by default."""
 
     network: OmitArgPrefixes[CryoDrgnConfig] = field(default_factory=CryoDrgnConfig)
+    noo: CryoNooConfig = field(default_factory=CryoNooConfig)
     pca: PcaConfig = field(default_factory=PcaConfig)
     reading: OmitArgPrefixes[ReadOptions] = field(default_factory=ReadOptions)
     common: OmitArgPrefixes[TrainingCommon] = field(default_factory=TrainingCommon)
@@ -111,9 +116,13 @@ class Flex:
         if self.minutes is not None and not self.minutes > 0:
             raise ConfigError("--minutes must be positive", found=self.minutes, remedy="Change --minutes")
         if self.method == "pca" and self.common.precision != TrainingCommon().precision:
-            raise ConfigError("--precision belongs to --method cryodrgn", remedy="Leave it out")
+            raise ConfigError("--precision belongs to methods that train networks", remedy="Leave it out")
         if self.method == "pca" and self.network != CryoDrgnConfig():
-            raise ConfigError("options of networks belong to --method cryodrgn", remedy="Leave them out")
+            raise ConfigError("options of networks belong to --method cryodrgn and cryonoo", remedy="Leave them out")
+        if self.method != "cryonoo" and self.noo != CryoNooConfig():
+            raise ConfigError("--noo.* belongs to --method cryonoo", remedy="Leave it out")
+        if self.method == "cryonoo":
+            self.noo.refuse_unless_reached(self.network)
         if self.method != "pca" and self.pca != PcaConfig():
             raise ConfigError("--pca.* belongs to --method pca", remedy="Leave it out")
 
@@ -144,11 +153,12 @@ class Flex:
             return get("pca")(self.dims, self.pca).run(particles, progress)
         device = resolve_device(self.common.device)
         train = self._trainer(progress, folder, device)
-        return get("cryodrgn")(self.dims, self.network).run(particles, progress, train, device)
+        return get(self.method)(self.dims, *self._settings()).run(particles, progress, train, device)
 
-    def _trainer(
-        self, progress: Progress, folder: RunFolder, device: torch.device
-    ) -> Callable[["Training"], Mapping[str, Tensor]]:
+    def _settings(self) -> tuple[Any, ...]:
+        return (self.network, self.noo) if self.method == "cryonoo" else (self.network,)
+
+    def _trainer(self, progress: Progress, folder: RunFolder, device: torch.device) -> "Train":
         from vitreous.train.loop import fit
         from vitreous.train.task import Callbacks
 
@@ -156,7 +166,7 @@ class Flex:
         hardware = Hardware(accelerator, 1, self.common.precision, device.index or 0)
         store = folder.checkpointer(Manifest.read(folder.path))
 
-        def train(task: "Training") -> Mapping[str, Tensor]:
+        def train(task: "Training | DistillingTraining") -> Mapping[str, Tensor]:
             each = task.steps_per_epoch
             config = TrainConfig(
                 steps=each * self.network.epochs,

@@ -1,1 +1,1 @@
-"""Variational autoencoders of projections: CryoDRGN."""
+"""Autoencoders of projections: CryoDRGN, and CryoNOO's self-distillation."""

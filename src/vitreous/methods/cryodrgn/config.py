@@ -46,6 +46,10 @@ class CryoDrgnConfig:
     beta_ramp: float = 0.0
     """Epochs over which that weight rises from 0."""
 
+    patience: int | None = None
+    """Epochs without a lower loss before the learning rate is halved, 0 for never; 3 for cryonoo and 0 for others when
+    not given."""
+
     refine_poses: bool = False
     """Refine orientation and shift of every particle by gradient descent."""
 
@@ -65,14 +69,16 @@ class CryoDrgnConfig:
             **dict.fromkeys(at_least_one, 1),
             **dict.fromkeys(("encoder_layers", "decoder_layers", "beta_ramp", "pose_wait", "seed"), 0),
         }.items():
-            _require(getattr(self, name) >= low, name, f"at least {low}", getattr(self, name))
+            require(getattr(self, name) >= low, name, f"at least {low}", getattr(self, name))
         for name in ("learning_rate", "pose_learning_rate", "encoding_sigma"):
-            _require(getattr(self, name) > 0, name, "a positive number", getattr(self, name))
-        _require(0 < self.window <= 1, "window", "above 0, at most 1", self.window)
-        _require(self.beta is None or self.beta >= 0, "beta", "a number from 0 up", self.beta)
+            require(getattr(self, name) > 0, name, "a positive number", getattr(self, name))
+        require(0 < self.window <= 1, "window", "above 0, at most 1", self.window)
+        require(self.beta is None or self.beta >= 0, "beta", "a number from 0 up", self.beta)
+        require(self.patience is None or self.patience >= 0, "patience", "a number from 0 up", self.patience)
 
 
-def _require(holds: bool, name: str, expected: str, found: object) -> None:  # noqa: FBT001  the condition is the point
+def require(holds: bool, name: str, expected: str, found: object) -> None:  # noqa: FBT001  the condition is the point
+    """Refuse the value of the option ``name`` unless the condition holds."""
     if not holds:
         flag = f"--{name.replace('_', '-')}"
         raise ConfigError(f"{flag} cannot be used", expected=expected, found=found, remedy=f"Change {flag}")

@@ -75,7 +75,7 @@ class SliceDecoder(nn.Module):
 
 
 class Autoencoder(nn.Module):
-    """Encoder and decoder; ``forward`` returns the posterior and the predicted slices before the CTF.
+    """Encoder and decoder; ``forward`` returns the posterior, samples of it, and slices before the CTF.
 
     Parameters
     ----------
@@ -112,10 +112,11 @@ class Autoencoder(nn.Module):
 
     def forward(
         self, values: Complex[Tensor, "b k"], ctf: Float[Tensor, "b k"], rotations: Rotations
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return mean and log-variance of the latents and the slices decoded at one sample of each."""
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return mean and log-variance of the latents, a sample of each, and the slices decoded there."""
         posterior = self.encode(values, ctf)
-        return posterior.mean, posterior.log_variance, self.decode(rotations, posterior.drawn())
+        z = posterior.drawn()
+        return posterior.mean, posterior.log_variance, z, self.decode(rotations, z)
 
     def volume(self, z: Float[Tensor, " dims"], pixel_size_A: float) -> Volume:
         """Decode the map of one latent on the whole grid inside the Nyquist sphere, in single precision."""
