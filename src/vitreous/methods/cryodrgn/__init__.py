@@ -1,1 +1,1 @@
-"""Autoencoders of projections: CryoDRGN, and CryoNOO's self-distillation."""
+"""Decoders of latents and what finds these: CryoDRGN, CryoNOO's self-distillation, the autodecoder."""

@@ -1,4 +1,4 @@
-"""CryoDRGN and CryoNOO: latents and maps of particles with known poses."""
+"""CryoDRGN, CryoNOO and the autodecoder: latents and maps of particles with known poses."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,7 +9,8 @@ from torch import Tensor
 from vitreous.compute.progress import Progress
 from vitreous.data import Latents, Particles, Result, Volume
 from vitreous.errors import InputError
-from vitreous.methods.cryodrgn.config import CryoDrgnConfig
+from vitreous.methods.cryodrgn.autodecoder import LatentTraining, TrainedAutodecoder, refuse_moving_poses
+from vitreous.methods.cryodrgn.config import AutodecoderConfig, CryoDrgnConfig
 from vitreous.methods.cryodrgn.distillation import DistillingTraining
 from vitreous.methods.cryodrgn.images import FourierImages
 from vitreous.methods.cryodrgn.model import Autoencoder, encode_views
@@ -17,10 +18,13 @@ from vitreous.methods.cryodrgn.noo_config import CryoNooConfig
 from vitreous.methods.cryodrgn.training import PoseCorrections, Training
 from vitreous.typing import Float
 
-Train = Callable[[Training | DistillingTraining], Mapping[str, Tensor]]
+Task = Training | DistillingTraining | LatentTraining
+"""What the methods train."""
+
+Train = Callable[[Task], Mapping[str, Tensor]]
 """Trains a task and returns the ``state_dict`` of its module."""
 
-_NETWORK, _MODEL, _CORRECTIONS = "network.", "autoencoder.", "corrections."
+_NETWORK, _MODEL, _CORRECTIONS, _SLICES = "network.", "autoencoder.", "corrections.", "model."
 _BATCH = 512
 
 
@@ -176,6 +180,45 @@ class CryoNoo:
         images = FourierImages(particles, self.config.window).load(progress)
         task = DistillingTraining(Training(images, self.dims, self.config), self.noo)
         return _embedded(task.base, _below(train(task), _NETWORK), progress, device)
+
+
+class Autodecoder:
+    """Learn a latent per particle and the maps together, without an encoder.
+
+    Parameters
+    ----------
+    dims
+        Size of the latents.
+    config
+        Decoder and training.
+    settings
+        Of the latents.
+    """
+
+    def __init__(
+        self, dims: int, config: CryoDrgnConfig | None = None, settings: AutodecoderConfig | None = None
+    ) -> None:
+        self.dims = dims
+        self.config, self.settings = config or CryoDrgnConfig(), settings or AutodecoderConfig()
+        refuse_moving_poses(self.config)
+
+    def run(
+        self, particles: Particles, progress: Progress, train: Train, device: torch.device | str = "cpu"
+    ) -> tuple[Result, TrainedAutodecoder]:
+        """Train; parameters and result are those of :meth:`CryoDrgn.run`.
+
+        Raises
+        ------
+        InputError
+            Where the particles have no poses.
+        """
+        images = FourierImages(particles, self.config.window).load(progress)
+        parameters = train(LatentTraining(Training(images, self.dims, self.config), self.settings))
+        grid = grid_of(particles.box, particles.pixel_size_A) | {"dims": torch.tensor(self.dims)}
+        state = _below(parameters, _SLICES) | grid
+        model = TrainedAutodecoder.from_state(state, self.config, self.settings, device)
+        latents = model.known(images, parameters["latents"].clone(), progress)
+        return Result(latents=latents.mean, latent_std=latents.std, state=state), model
 
 
 def _embedded(

@@ -152,13 +152,22 @@ class Training:
         return order[place * self.config.batch : (place + 1) * self.config.batch]
 
 
-def adam(module: nn.Module, config: CryoDrgnConfig, *, freeze_decoder_from: int | None = None) -> Adam:
-    """Make Adam in groups: poses have a rate of their own, the decoder can be held from some step on."""
-    rates = {"": config.learning_rate, "decoder": config.learning_rate, "corrections": config.pose_learning_rate}
+def adam(
+    module: nn.Module, config: CryoDrgnConfig, *, latents: float = 0.0, freeze_decoder_from: int | None = None
+) -> Adam:
+    """Make Adam in groups, each with a rate of its own; the decoder can be held from some step on."""
+    rates = {
+        "": config.learning_rate,
+        "latents": latents,
+        "maps": config.basis_learning_rate,
+        "decoder": config.learning_rate,
+        "corrections": config.pose_learning_rate,
+    }
     parameters: dict[str, list[nn.Parameter]] = {part: [] for part in rates}
     for name, value in module.named_parameters():
         parameters[next((part for part in rates if part in name.split(".")), "")].append(value)
-    held = {} if freeze_decoder_from is None else {"decoder": {HELD_FROM: freeze_decoder_from}}
+    hold = {} if freeze_decoder_from is None else {HELD_FROM: freeze_decoder_from}
+    held = {"maps": hold, "decoder": hold}
     return Adam(
         [{"params": parameters[part], "lr": rates[part], **held.get(part, {})} for part in rates if parameters[part]]
     )
