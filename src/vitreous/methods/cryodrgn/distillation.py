@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from vitreous.compute.processes import Rank
+from vitreous.geometry.rotations import rotation_from_quaternion
 from vitreous.methods.cryodrgn.agreement import Agreement
 from vitreous.methods.cryodrgn.images import FourierImages
 from vitreous.methods.cryodrgn.model import Autoencoder
@@ -50,7 +51,7 @@ class Distiller(nn.Module):
     def forward(self, autoencoder: Autoencoder, batch: Mapping[str, Tensor], outcome: Outcome) -> tuple[Tensor, Tensor]:
         """Return the loss, summed over views, and the noise level."""
         level = self.level(batch, outcome)
-        views, ctf = self.views(batch, outcome, level)
+        views, ctf = self.views(autoencoder, batch, outcome, level)
         count = len(views)
         means = autoencoder.encode(torch.cat(views), ctf.repeat(count, 1)).mean
         losses = [self.agreement(outcome.z, mean) for mean in means.chunk(count)]
@@ -63,17 +64,29 @@ class Distiller(nn.Module):
         residual = mean_squared_residual(outcome.slices.detach() * batch["ctf"], outcome.values)
         return ImagePlane(self.disc, self.window).sigma_of(residual) / 2
 
-    def views(self, batch: Mapping[str, Tensor], outcome: Outcome, level: Tensor) -> tuple[list[Tensor], Tensor]:
+    def views(
+        self, autoencoder: Autoencoder, batch: Mapping[str, Tensor], outcome: Outcome, level: Tensor
+    ) -> tuple[list[Tensor], Tensor]:
         """Return the coefficients of every view, and their CTF."""
         plane, shifts_px, ctf = ImagePlane(self.disc, self.window), batch["shifts_px"], batch["ctf"]
         if self.config.views == "turned":  # the phases are flipped first: the CTF would have to turn as well
             flipped = outcome.values * ctf.sign()
             return [plane.turned(flipped) for _ in self.config.factors], torch.ones_like(ctf)
-        start = outcome.values
-        if self.config.views == "rendered":
-            slices = outcome.slices if self.config.gradient_through_views else outcome.slices.detach()
-            start = slices * ctf
-        return [plane.with_noise(start, shifts_px, factor * level) for factor in self.config.factors], ctf
+        found = []
+        for factor in self.config.factors:
+            is_rendered = self.config.views == "rendered"
+            start = self.rendered(autoencoder, outcome) * ctf if is_rendered else outcome.values
+            found.append(plane.with_noise(start, shifts_px, factor * level))
+        return found, ctf
+
+    def rendered(self, autoencoder: Autoencoder, outcome: Outcome) -> Tensor:
+        """Return slices of the maps of a batch: those that were decoded, or others in random poses."""
+        flows = self.config.gradient_through_views
+        if self.config.poses == "own":
+            return outcome.slices if flows else outcome.slices.detach()
+        with torch.set_grad_enabled(flows):
+            rotations = rotation_from_quaternion(torch.randn(len(outcome.z), 4, device=outcome.z.device))
+            return autoencoder.decode(rotations, outcome.z)
 
 
 class DistillingNetwork(nn.Module):

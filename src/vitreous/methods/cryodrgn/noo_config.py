@@ -17,6 +17,9 @@ class CryoNooConfig:
     """rendered, what was decoded, seen again through new noise; noised, the image with more noise; or turned, the image
     turned and mirrored."""
 
+    poses: Literal["own", "random"] = "own"
+    """Poses in which views are rendered: the image's own; or random ones, at the cost of decoding each view."""
+
     factors: tuple[float, ...] = (1.0, 2.0, 3.0)
     """Noise of each view, over the level; so many views are made."""
 
