@@ -28,11 +28,15 @@ def runs(stack: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pat
     folder = tmp_path_factory.mktemp("runs")
     flex = ["flex", str(stack), "--dims", "2", "--clusters", "3", *COMMON]
     assert main([*flex, "-o", str(folder / "cryodrgn"), *QUICK, "--epochs", "1", "--batch", "16"]) == 0
+    noo = ["--method", "cryonoo", "--epochs", "2", "--noo.warmup", "1", "--noo.expander", "16"]
+    assert main([*flex, "-o", str(folder / "cryonoo"), *QUICK, "--batch", "16", *noo]) == 0
+    autodecoder = ["--method", "autodecoder", "--epochs", "1", "--decoder", "basis", "--autodecoder.embed-steps", "5"]
+    assert main([*flex, "-o", str(folder / "autodecoder"), *QUICK, "--batch", "16", *autodecoder]) == 0
     assert main([*flex, "-o", str(folder / "pca"), "--method", "pca", "--pca.iterations", "2"]) == 0
-    return {name: folder / name for name in ("cryodrgn", "pca")}
+    return {name: folder / name for name in ("cryodrgn", "cryonoo", "autodecoder", "pca")}
 
 
-@pytest.mark.parametrize("method", ["cryodrgn", "pca"])
+@pytest.mark.parametrize("method", ["cryodrgn", "cryonoo", "autodecoder", "pca"])
 def test_a_run_leaves_latents_classes_and_maps_that_belong_together(runs, method: str) -> None:
     run = runs[method]
     found = np.load(run / "latents.npz")
@@ -56,7 +60,7 @@ def test_a_run_leaves_latents_classes_and_maps_that_belong_together(runs, method
     assert "Latent space" in (run / "report.html").read_text()
 
 
-@pytest.mark.parametrize("method", ["cryodrgn", "pca"])
+@pytest.mark.parametrize("method", ["cryodrgn", "cryonoo", "pca"])
 def test_embedding_the_training_particles_gives_their_latents_again(runs, stack, tmp_path, method: str) -> None:
     assert main(["embed", str(stack), "--run", str(runs[method]), "-o", str(tmp_path / "new"), *COMMON]) == 0
     first, second = np.load(runs[method] / "latents.npz"), np.load(tmp_path / "new" / "latents.npz")
@@ -65,6 +69,15 @@ def test_embedding_the_training_particles_gives_their_latents_again(runs, stack,
     table = read_star(tmp_path / "new" / "particles.star")["particles"].columns
     assert np.median(table["vitreousLatentDistance"]) == pytest.approx(1, abs=0.2)
     assert json.loads((tmp_path / "new" / "summary.json").read_text())["images_per_second"] > 0
+
+
+def test_an_autodecoder_finds_latents_of_new_particles_by_descent(runs, stack, tmp_path) -> None:
+    words = ["embed", str(stack), "--run", str(runs["autodecoder"]), *COMMON]
+    for name in ("new", "again"):
+        assert main([*words, "-o", str(tmp_path / name)]) == 0
+    first, second = (np.load(tmp_path / name / "latents.npz") for name in ("new", "again"))
+    np.testing.assert_array_equal(first["z"], second["z"])
+    assert first["z"].std() > 0
 
 
 def test_training_that_ran_out_of_minutes_goes_on(stack, tmp_path, runs, monkeypatch) -> None:
@@ -93,8 +106,12 @@ def test_runs_that_do_not_fit_are_refused(runs, stack, tmp_path, capsys) -> None
     ("words", "said"),
     [
         (["--dims", "0"], "--dims must be at least 1"),
-        (["--method", "pca", "--epochs", "3"], "belong to --method cryodrgn"),
+        (["--method", "pca", "--epochs", "3"], "do not belong to --method pca"),
         (["--pca.iterations", "3"], "belongs to --method pca"),
+        (["--autodecoder.embed-steps", "9"], "belongs to --method autodecoder"),
+        (["--decoder", "basis", "--refine-poses"], "--refine-poses cannot be used"),
+        (["--noo.weight", "1"], "belongs to --method cryonoo"),
+        (["--method", "cryonoo", "--noo.warmup", "30"], "--noo.warmup cannot be used"),
         (["--minutes", "-1"], "--minutes must be positive"),
     ],
 )

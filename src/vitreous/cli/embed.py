@@ -1,4 +1,4 @@
-"""``vitreous embed``: latents of new particles from a run of ``vitreous flex``, by one forward pass."""
+"""``vitreous embed``: latents of new particles from a run of ``vitreous flex``, by one pass or by descent."""
 
 import math
 import time
@@ -99,10 +99,14 @@ def load_run(folder: Path) -> tuple[FlexModel, Float[Tensor, "m dims"]]:
         from vitreous.methods.pca.model import LinearMaps
 
         return LinearMaps.from_state(state), known
-    from vitreous.methods.cryodrgn.config import CryoDrgnConfig
+    from vitreous.methods.cryodrgn.autodecoder import TrainedAutodecoder
+    from vitreous.methods.cryodrgn.config import AutodecoderConfig, CryoDrgnConfig
     from vitreous.methods.cryodrgn.method import TrainedAutoencoder
 
     config = read_group(CryoDrgnConfig, manifest.config["network"], folder)
+    if manifest.config["method"] == "autodecoder":
+        settings = read_group(AutodecoderConfig, manifest.config["autodecoder"], folder)
+        return TrainedAutodecoder.from_state(state, config, settings), known
     return TrainedAutoencoder.from_state(state, config), known
 
 

@@ -1,6 +1,6 @@
 """``vitreous flex``: latents of particles with known poses, and maps along them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
@@ -25,7 +25,8 @@ from vitreous.compute.progress import Progress
 from vitreous.data import Latents, Particles, Result, Volume
 from vitreous.errors import ConfigError, InputError
 from vitreous.io import ReadOptions, open_particles_with
-from vitreous.methods.cryodrgn.config import CryoDrgnConfig
+from vitreous.methods.cryodrgn.config import AutodecoderConfig, CryoDrgnConfig
+from vitreous.methods.cryodrgn.noo_config import CryoNooConfig
 from vitreous.methods.pca.config import PcaConfig
 from vitreous.methods.registry import get
 from vitreous.runs.manifest import Manifest
@@ -34,7 +35,7 @@ from vitreous.train.config import Hardware, TrainConfig
 from vitreous.typing import Float
 
 if TYPE_CHECKING:
-    from vitreous.methods.cryodrgn.training import Training
+    from vitreous.methods.cryodrgn.method import Task, Train
 
 _FLOPS = 5e10
 """Products per second of one core, roughly."""
@@ -80,8 +81,9 @@ class Flex:
     output: Output
     """Folder for the latents, the maps and the report."""
 
-    method: Literal["cryodrgn", "pca"] = "cryodrgn"
-    """cryodrgn, a variational autoencoder; or pca, a mean and principal maps."""
+    method: Literal["cryodrgn", "cryonoo", "autodecoder", "pca"] = "cryodrgn"
+    """cryodrgn, a variational autoencoder; cryonoo, the same with an encoder that holds for particles it never saw;
+    autodecoder, a latent per particle and no encoder; or pca, a mean and principal maps."""
 
     dims: int = 8
     """Size of the latents."""
@@ -92,6 +94,8 @@ class Flex:
     """End training after this time, to go on with --resume; no limit by default."""
 
     network: OmitArgPrefixes[CryoDrgnConfig] = field(default_factory=CryoDrgnConfig)
+    noo: CryoNooConfig = field(default_factory=CryoNooConfig)
+    autodecoder: AutodecoderConfig = field(default_factory=AutodecoderConfig)
     pca: PcaConfig = field(default_factory=PcaConfig)
     reading: OmitArgPrefixes[ReadOptions] = field(default_factory=ReadOptions)
     common: OmitArgPrefixes[TrainingCommon] = field(default_factory=TrainingCommon)
@@ -103,11 +107,15 @@ class Flex:
         if self.minutes is not None and not self.minutes > 0:
             raise ConfigError("--minutes must be positive", found=self.minutes, remedy="Change --minutes")
         if self.method == "pca" and self.common.precision != TrainingCommon().precision:
-            raise ConfigError("--precision belongs to --method cryodrgn", remedy="Leave it out")
+            raise ConfigError("--precision belongs to methods that train networks", remedy="Leave it out")
         if self.method == "pca" and self.network != CryoDrgnConfig():
-            raise ConfigError("options of networks belong to --method cryodrgn", remedy="Leave them out")
-        if self.method != "pca" and self.pca != PcaConfig():
-            raise ConfigError("--pca.* belongs to --method pca", remedy="Leave it out")
+            raise ConfigError("options of networks do not belong to --method pca", remedy="Leave them out")
+        for name, usual in (("noo", CryoNooConfig()), ("autodecoder", AutodecoderConfig()), ("pca", PcaConfig())):
+            owner = "cryonoo" if name == "noo" else name
+            if self.method != owner and getattr(self, name) != usual:
+                raise ConfigError(f"--{name}.* belongs to --method {owner}", remedy="Leave it out")
+        if self.method == "cryonoo":
+            self.noo.refuse_unless_reached(self.network)
 
     def run(self, context: RunContext) -> None:
         """Read the particles, fit, decode maps, write."""
@@ -136,11 +144,13 @@ class Flex:
             return get("pca")(self.dims, self.pca).run(particles, progress)
         device = resolve_device(self.common.device)
         train = self._trainer(progress, folder, device)
-        return get("cryodrgn")(self.dims, self.network).run(particles, progress, train, device)
+        return get(self.method)(self.dims, *self._settings()).run(particles, progress, train, device)
 
-    def _trainer(
-        self, progress: Progress, folder: RunFolder, device: torch.device
-    ) -> Callable[["Training"], Mapping[str, Tensor]]:
+    def _settings(self) -> tuple[Any, ...]:
+        of_method = {"cryonoo": (self.noo,), "autodecoder": (self.autodecoder,)}
+        return (self.network, *of_method.get(self.method, ()))
+
+    def _trainer(self, progress: Progress, folder: RunFolder, device: torch.device) -> "Train":
         from vitreous.train.loop import fit
         from vitreous.train.task import Callbacks
 
@@ -148,7 +158,7 @@ class Flex:
         hardware = Hardware(accelerator, 1, self.common.precision, device.index or 0)
         store = folder.checkpointer(Manifest.read(folder.path))
 
-        def train(task: "Training") -> Mapping[str, Tensor]:
+        def train(task: "Task") -> Mapping[str, Tensor]:
             each = task.steps_per_epoch
             config = TrainConfig(
                 steps=each * self.network.epochs,
@@ -179,6 +189,10 @@ class Flex:
             seconds = 1e-7 * n * pixels * (1 + self.dims) * self.pca.iterations
             return Estimate(grids + 8e8, seconds)
         net = self.network
+        if net.decoder == "basis":
+            maps = 1 + (net.basis_maps or self.dims)
+            of_basis = 5 * 8 * maps * (2.0 * particles.box + 1) ** 2 * (particles.box + 1)
+            return Estimate(images + of_basis + 8e8, 3e-8 * n * net.epochs * pixels * maps)
         activations = 30.0 * net.batch * pixels * net.decoder_width * (1 + net.decoder_layers)
         products = 6.0 * n * net.epochs * pixels * net.decoder_width**2 * (1 + net.decoder_layers)
         return Estimate(images + activations + 8e8, products / _FLOPS)

@@ -31,6 +31,8 @@ METHODS = {
     "classify": Entry("vitreous.methods.search.classify:Classify", "several maps from a mixture"),
     "fastar": Entry("vitreous.methods.fastar.method:FastAR", "poses by forward passes of a pre-trained network"),
     "cryodrgn": Entry("vitreous.methods.cryodrgn.method:CryoDrgn", "motions by a variational autoencoder"),
+    "cryonoo": Entry("vitreous.methods.cryodrgn.method:CryoNoo", "the same, for particles that were never seen"),
+    "autodecoder": Entry("vitreous.methods.cryodrgn.method:Autodecoder", "the same without an encoder"),
     "pca": Entry("vitreous.methods.pca.method:Pca", "motions as a mean and principal maps"),
 }
 

@@ -115,3 +115,60 @@ def rotation_gradient_kernel(grid, rotations, kx, ky, padding, upstream, out):
             out[i, 1, 0] += scale_y * gx
             out[i, 1, 1] += scale_y * gy
             out[i, 1, 2] += scale_y * gz
+
+
+@njit(parallel=True, **_OPTIONS)
+@no_type_check
+def basis_slice_kernel(grids, coefficients, rotations, kx, ky, padding, out):
+    """Interpolate ``Σ_m coefficients[i, m]·grids[…, m]`` of ``grids [g, g, h, m, 2]`` into ``out [n, k, 2]``."""
+    centre = grids.shape[0] // 2
+    maps = grids.shape[3]
+    one = np.float32(1.0)
+    for i in prange(len(rotations)):
+        rotation, shares = rotations[i], coefficients[i]
+        for j in range(len(kx)):
+            x, y, z, sign = _locate(rotation, kx[j], ky[j], padding)
+            x0, y0, z0 = np.int32(np.floor(x)), np.int32(np.floor(y)), np.int32(np.floor(z))
+            fx, fy, fz = x - np.float32(x0), y - np.float32(y0), z - np.float32(z0)
+            re = np.float32(0.0)
+            im = np.float32(0.0)
+            for dz in range(2):
+                wz = fz if dz else one - fz
+                for dy in range(2):
+                    w = wz * (fy if dy else one - fy)
+                    row = grids[z0 + dz + centre, y0 + dy + centre]
+                    left, right = w * (one - fx), w * fx
+                    for m in range(maps):
+                        re += shares[m] * (left * row[x0, m, 0] + right * row[x0 + 1, m, 0])
+                        im += shares[m] * (left * row[x0, m, 1] + right * row[x0 + 1, m, 1])
+            out[i, j, 0] = re
+            out[i, j, 1] = sign * im
+
+
+@njit(**_OPTIONS)
+@no_type_check
+def basis_gradient_kernel(grids, coefficients, rotations, kx, ky, padding, upstream, grids_out, coefficients_out):
+    """Gradients of ``Re⟨upstream, slices⟩``: for the grids the adjoint of the slices, for the coefficients products."""
+    centre = grids.shape[0] // 2
+    maps = grids.shape[3]
+    one = np.float32(1.0)
+    for i in range(len(rotations)):
+        rotation, shares, found = rotations[i], coefficients[i], coefficients_out[i]
+        for j in range(len(kx)):
+            x, y, z, sign = _locate(rotation, kx[j], ky[j], padding)
+            x0, y0, z0 = np.int32(np.floor(x)), np.int32(np.floor(y)), np.int32(np.floor(z))
+            fx, fy, fz = x - np.float32(x0), y - np.float32(y0), z - np.float32(z0)
+            u, v = upstream[i, j, 0], sign * upstream[i, j, 1]
+            for dz in range(2):
+                wz = fz if dz else one - fz
+                for dy in range(2):
+                    w = wz * (fy if dy else one - fy)
+                    row = grids[z0 + dz + centre, y0 + dy + centre]
+                    out = grids_out[z0 + dz + centre, y0 + dy + centre]
+                    for dx in range(2):
+                        weight = w * (fx if dx else one - fx)
+                        at, wu, wv = x0 + dx, weight * u, weight * v
+                        for m in range(maps):
+                            found[m] += wu * row[at, m, 0] + wv * row[at, m, 1]
+                            out[at, m, 0] += shares[m] * wu
+                            out[at, m, 1] += shares[m] * wv

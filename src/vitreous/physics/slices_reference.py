@@ -43,6 +43,23 @@ def slice_plain(
     return torch.complex(real, imag)
 
 
+def basis_slice_plain(
+    grids: Float[Tensor, "g g h maps 2"],
+    coefficients: Float[Tensor, "n maps"],
+    rotations: Rotations,
+    k: tuple[Tensor, Tensor],
+    padding: float,
+) -> Complex[Tensor, "n k"]:
+    """Slices of ``Σ_m coefficients[n, m]·grids[…, m]``; differentiable in all."""
+    flat = grids.reshape(-1, *grids.shape[-2:])
+    real = imag = torch.zeros((), device=grids.device)
+    for index, weight, sign in _corners(grids.shape[0], rotations, k, padding):
+        values = torch.einsum("nkmc,nm->nkc", flat[index], coefficients)
+        real = real + weight * values[..., 0]
+        imag = imag + weight * sign * values[..., 1]
+    return torch.complex(real, imag)
+
+
 def insert_plain(
     accumulator: Float[Tensor, "g g h 3"],
     rotations: Rotations,

@@ -19,7 +19,7 @@ from vitreous.train.config import Hardware, TrainConfig
 from vitreous.train.interruption import StopRequest
 from vitreous.train.leg import Leg, Means
 from vitreous.train.state import TrainState
-from vitreous.train.task import Callbacks, Task, Trained
+from vitreous.train.task import Callbacks, ObservesLoss, Task, Trained
 
 
 def fit(
@@ -125,6 +125,9 @@ def _step(fabric: Fabric, task: Task, state: TrainState, batch: object, config: 
         fabric.clip_gradients(state.module, state.optimizer, max_norm=config.gradient_clip, error_if_nonfinite=False)
     _move(state, state.ramp(config.restart_steps))
     state.optimizer.zero_grad()
+    if isinstance(state.scheduler, ObservesLoss):
+        loss = fabric.all_reduce(losses["loss"].detach(), reduce_op="mean")
+        state.scheduler.observe(torch.as_tensor(loss))
     if state.scheduler is not None:
         state.scheduler.step()
     state.step += 1

@@ -42,6 +42,15 @@ class Task(Protocol):
 
 
 @runtime_checkable
+class ObservesLoss(Protocol):
+    """A schedule that depends on the loss."""
+
+    def observe(self, loss: Tensor) -> None:
+        """Take note of a step's loss, the mean over all processes, before the schedule is advanced."""
+        ...
+
+
+@runtime_checkable
 class StateStore(Protocol):
     """Keeps the last state of a run; :class:`vitreous.runs.checkpoint.Checkpointer` is one."""
 

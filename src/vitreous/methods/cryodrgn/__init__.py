@@ -1,1 +1,1 @@
-"""Variational autoencoders of projections: CryoDRGN."""
+"""Decoders of latents and what finds these: CryoDRGN, CryoNOO's self-distillation, the autodecoder."""

@@ -1,6 +1,7 @@
 """What a variational autoencoder of projections is made of and how it is trained: settings only."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from vitreous.errors import ConfigError
 from vitreous.nn.positional import Encoding
@@ -15,6 +16,15 @@ class CryoDrgnConfig:
 
     encoder_layers: int = 3
     """Number of the encoder's residual layers."""
+
+    decoder: Literal["mlp", "basis"] = "mlp"
+    """mlp, a network of points of Fourier space; or basis, a mean and a few maps, which z combines."""
+
+    basis_maps: int = 0
+    """Maps of the basis, whose coefficients a small network makes from z; 0 takes z itself, one map for each number."""
+
+    basis_learning_rate: float = 3e-3
+    """Learning rate of the basis."""
 
     decoder_width: int = 256
     """Width of the decoder's residual layers."""
@@ -46,6 +56,10 @@ class CryoDrgnConfig:
     beta_ramp: float = 0.0
     """Epochs over which that weight rises from 0."""
 
+    patience: int | None = None
+    """Epochs without a lower loss before the learning rate is halved, 0 for never; 3 for cryonoo and 0 for others when
+    not given."""
+
     refine_poses: bool = False
     """Refine orientation and shift of every particle by gradient descent."""
 
@@ -63,16 +77,36 @@ class CryoDrgnConfig:
         at_least_one = ("encoder_width", "decoder_width", "epochs", "batch")
         for name, low in {
             **dict.fromkeys(at_least_one, 1),
-            **dict.fromkeys(("encoder_layers", "decoder_layers", "beta_ramp", "pose_wait", "seed"), 0),
+            **dict.fromkeys(("encoder_layers", "decoder_layers", "beta_ramp", "pose_wait", "seed", "basis_maps"), 0),
         }.items():
-            _require(getattr(self, name) >= low, name, f"at least {low}", getattr(self, name))
-        for name in ("learning_rate", "pose_learning_rate", "encoding_sigma"):
-            _require(getattr(self, name) > 0, name, "a positive number", getattr(self, name))
-        _require(0 < self.window <= 1, "window", "above 0, at most 1", self.window)
-        _require(self.beta is None or self.beta >= 0, "beta", "a number from 0 up", self.beta)
+            require(getattr(self, name) >= low, name, f"at least {low}", getattr(self, name))
+        for name in ("learning_rate", "pose_learning_rate", "basis_learning_rate", "encoding_sigma"):
+            require(getattr(self, name) > 0, name, "a positive number", getattr(self, name))
+        movable = not (self.refine_poses and self.decoder == "basis")
+        require(movable, "refine_poses", "--decoder mlp, as slices of a grid have no gradient for poses", self.decoder)
+        require(0 < self.window <= 1, "window", "above 0, at most 1", self.window)
+        require(self.beta is None or self.beta >= 0, "beta", "a number from 0 up", self.beta)
+        require(self.patience is None or self.patience >= 0, "patience", "a number from 0 up", self.patience)
 
 
-def _require(holds: bool, name: str, expected: str, found: object) -> None:  # noqa: FBT001  the condition is the point
+@dataclass(frozen=True)
+class AutodecoderConfig:
+    """Settings of latents that no encoder finds."""
+
+    learning_rate: float = 3e-2
+    """Learning rate of the latents, in training and for new particles."""
+
+    embed_steps: int = 100
+    """Steps of gradient descent for the latents of new particles."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be, naming the flag."""
+        require(self.learning_rate > 0, "autodecoder.learning_rate", "a positive number", self.learning_rate)
+        require(self.embed_steps >= 1, "autodecoder.embed_steps", "at least 1", self.embed_steps)
+
+
+def require(holds: bool, name: str, expected: str, found: object) -> None:  # noqa: FBT001  the condition is the point
+    """Refuse the value of the option ``name`` unless the condition holds."""
     if not holds:
         flag = f"--{name.replace('_', '-')}"
         raise ConfigError(f"{flag} cannot be used", expected=expected, found=found, remedy=f"Change {flag}")

@@ -11,7 +11,7 @@ from vitreous.data import Particles
 from vitreous.errors import InputError
 from vitreous.fourier.frequencies import Disc, disc
 from vitreous.reconstruct.backprojection import batches, centred_coefficients, disc_ctf
-from vitreous.typing import Complex, Float, Int, Rotations
+from vitreous.typing import Complex, Float, Images, Int, Rotations
 
 _WINDOW_END = 0.99
 _SAMPLE = 1000
@@ -30,11 +30,14 @@ class Views:
         Contrast transfer; the square of it where the images were multiplied by it already.
     rotations
         ``[b, 3, 3]``.
+    shifts_px
+        Where the particles were before they were moved, ``[b, 2]``.
     """
 
     values: Complex[Tensor, "b k"]
     ctf: Float[Tensor, "b k"]
     rotations: Rotations
+    shifts_px: Float[Tensor, "b 2"]
 
 
 def soft_window(box: int, start: float) -> Float[Tensor, "y x"]:
@@ -99,15 +102,20 @@ class FourierImages:
     def views(self, rows: Int[Tensor, " b"]) -> Views:
         """Return some images."""
         values, ctf = self._read(rows) if self._cache is None else (part[rows] for part in self._cache)
-        return Views(values, ctf, self.poses.rotations[rows].float())
+        return Views(values, ctf, self.poses.rotations[rows].float(), self._shifts_px(rows))
+
+    def sample(self) -> Images:
+        """Return about a thousand images as they are read, evenly spaced in the set."""
+        return self.particles.images(torch.arange(0, len(self), max(1, len(self) // _SAMPLE)))
 
     def _read(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         particles = self.particles
-        shifts_px = (self.poses.shifts_A[rows] / particles.pixel_size_A).float()
-        values = centred_coefficients(particles.images(rows) * self.window, shifts_px, self.disc)
+        values = centred_coefficients(particles.images(rows) * self.window, self._shifts_px(rows), self.disc)
         ctf = disc_ctf(particles.optics.select(rows), self.disc, particles.pixel_size_A)
         return values / self.scale, ctf.square() if particles.ctf_premultiplied else ctf
 
+    def _shifts_px(self, rows: Tensor) -> Tensor:
+        return (self.poses.shifts_A[rows] / self.particles.pixel_size_A).float()
+
     def _measured_scale(self) -> float:
-        rows = torch.arange(0, len(self), max(1, len(self) // _SAMPLE))
-        return max(float(self.particles.images(rows).std()), 1e-12)
+        return max(float(self.sample().std()), 1e-12)

@@ -1,4 +1,4 @@
-"""CryoDRGN: latents and maps of particles with known poses."""
+"""CryoDRGN, CryoNOO and the autodecoder: latents and maps of particles with known poses."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -8,16 +8,23 @@ from torch import Tensor
 
 from vitreous.compute.progress import Progress
 from vitreous.data import Latents, Particles, Result, Volume
-from vitreous.methods.cryodrgn.config import CryoDrgnConfig
+from vitreous.errors import InputError
+from vitreous.methods.cryodrgn.autodecoder import LatentTraining, TrainedAutodecoder, refuse_moving_poses
+from vitreous.methods.cryodrgn.config import AutodecoderConfig, CryoDrgnConfig
+from vitreous.methods.cryodrgn.distillation import DistillingTraining
 from vitreous.methods.cryodrgn.images import FourierImages
 from vitreous.methods.cryodrgn.model import Autoencoder, encode_views
+from vitreous.methods.cryodrgn.noo_config import CryoNooConfig
 from vitreous.methods.cryodrgn.training import PoseCorrections, Training
 from vitreous.typing import Float
 
-Train = Callable[[Training], Mapping[str, Tensor]]
+Task = Training | DistillingTraining | LatentTraining
+"""What the methods train."""
+
+Train = Callable[[Task], Mapping[str, Tensor]]
 """Trains a task and returns the ``state_dict`` of its module."""
 
-_MODEL, _CORRECTIONS = "autoencoder.", "corrections."
+_NETWORK, _MODEL, _CORRECTIONS, _SLICES = "network.", "autoencoder.", "corrections.", "model."
 _BATCH = 512
 
 
@@ -128,17 +135,106 @@ class CryoDrgn:
             Where the particles have no poses.
         """
         images = FourierImages(particles, self.config.window).load(progress)
-        parameters = train(Training(images, self.dims, self.config))
-        state = _below(parameters, _MODEL) | grid_of(particles.box, particles.pixel_size_A)
-        model = TrainedAutoencoder.from_state(state, self.config, device)
-        poses = None
-        if self.config.refine_poses:
-            corrections = PoseCorrections(len(particles))
-            corrections.load_state_dict(_below(parameters, _CORRECTIONS))
-            poses = corrections.corrected(images.poses, particles.box * particles.pixel_size_A)
-            images = FourierImages(particles.with_poses(poses), self.config.window, images.scale)
-        latents = model.embed_images(images, progress)
-        return Result(poses=poses, latents=latents.mean, latent_std=latents.std, state=state), model
+        task = Training(images, self.dims, self.config)
+        return _embedded(task, train(task), progress, device)
+
+
+class CryoNoo:
+    """Train an autoencoder whose encoder sees through noise, and embed the particles.
+
+    Parameters
+    ----------
+    dims
+        Size of the latents.
+    config
+        Networks and training.
+    noo
+        Self-distillation.
+
+    Raises
+    ------
+    ConfigError
+        Where batches are too small, or end before the warm-up does.
+    """
+
+    def __init__(self, dims: int, config: CryoDrgnConfig | None = None, noo: CryoNooConfig | None = None) -> None:
+        self.dims = dims
+        self.config, self.noo = config or CryoDrgnConfig(), noo or CryoNooConfig()
+        self.noo.refuse_unless_reached(self.config)
+
+    def run(
+        self, particles: Particles, progress: Progress, train: Train, device: torch.device | str = "cpu"
+    ) -> tuple[Result, TrainedAutoencoder]:
+        """Train, then embed all particles; parameters and result are those of :meth:`CryoDrgn.run`.
+
+        Raises
+        ------
+        InputError
+            Where the particles have no poses, or were multiplied by their CTF, which makes their noise coloured.
+        """
+        if particles.ctf_premultiplied and self.noo.views == "rendered":
+            raise InputError(
+                "views cannot be rendered of particles that were multiplied by their CTF: the noise is no longer white",
+                remedy="Extract the particles without the multiplication, or use --method cryodrgn",
+            )
+        images = FourierImages(particles, self.config.window).load(progress)
+        task = DistillingTraining(Training(images, self.dims, self.config), self.noo)
+        return _embedded(task.base, _below(train(task), _NETWORK), progress, device)
+
+
+class Autodecoder:
+    """Learn a latent per particle and the maps together, without an encoder.
+
+    Parameters
+    ----------
+    dims
+        Size of the latents.
+    config
+        Decoder and training.
+    settings
+        Of the latents.
+    """
+
+    def __init__(
+        self, dims: int, config: CryoDrgnConfig | None = None, settings: AutodecoderConfig | None = None
+    ) -> None:
+        self.dims = dims
+        self.config, self.settings = config or CryoDrgnConfig(), settings or AutodecoderConfig()
+        refuse_moving_poses(self.config)
+
+    def run(
+        self, particles: Particles, progress: Progress, train: Train, device: torch.device | str = "cpu"
+    ) -> tuple[Result, TrainedAutodecoder]:
+        """Train; parameters and result are those of :meth:`CryoDrgn.run`.
+
+        Raises
+        ------
+        InputError
+            Where the particles have no poses.
+        """
+        images = FourierImages(particles, self.config.window).load(progress)
+        parameters = train(LatentTraining(Training(images, self.dims, self.config), self.settings))
+        grid = grid_of(particles.box, particles.pixel_size_A) | {"dims": torch.tensor(self.dims)}
+        state = _below(parameters, _SLICES) | grid
+        model = TrainedAutodecoder.from_state(state, self.config, self.settings, device)
+        latents = model.known(images, parameters["latents"].clone(), progress)
+        return Result(latents=latents.mean, latent_std=latents.std, state=state), model
+
+
+def _embedded(
+    task: Training, parameters: Mapping[str, Tensor], progress: Progress, device: torch.device | str
+) -> tuple[Result, TrainedAutoencoder]:
+    images, particles = task.images, task.images.particles
+    state = _below(parameters, _MODEL) | grid_of(particles.box, particles.pixel_size_A)
+    model = TrainedAutoencoder.from_state(state, task.config, device)
+    poses = None
+    if task.config.refine_poses:
+        corrections = PoseCorrections(len(particles))
+        corrections.load_state_dict(_below(parameters, _CORRECTIONS))
+        poses = corrections.corrected(images.poses, particles.box * particles.pixel_size_A)
+        images = FourierImages(particles.with_poses(poses), task.config.window, images.scale)
+    latents = model.embed_images(images, progress)
+    return Result(poses=poses, latents=latents.mean, latent_std=latents.std, state=state), model
 
 
 def grid_of(box: int, pixel_size_A: float) -> dict[str, Tensor]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from vitreous.geometry.rotations import rotation_from_vector
 from vitreous.methods.cryodrgn.config import CryoDrgnConfig
 from vitreous.methods.cryodrgn.images import FourierImages
 from vitreous.methods.cryodrgn.model import Autoencoder, Posterior
+from vitreous.methods.cryodrgn.schedule import HELD_FROM, Schedule
 from vitreous.physics.shifts import disc_phases
 from vitreous.typing import Complex, Float
 
@@ -33,7 +34,27 @@ class PoseCorrections(nn.Module):
         return Poses((turns @ poses.rotations.double()).to(poses.rotations), shifts_A)
 
 
-class _Network(nn.Module):
+class Outcome(NamedTuple):
+    """What a batch came to.
+
+    Attributes
+    ----------
+    mean, log_variance, z
+        Posterior of the latents and a sample of it, ``[b, dims]``.
+    slices
+        What was decoded there, before the CTF, ``[b, k]``.
+    values
+        What it is to match, ``[b, k]``.
+    """
+
+    mean: Tensor
+    log_variance: Tensor
+    z: Tensor
+    slices: Tensor
+    values: Tensor
+
+
+class Network(nn.Module):
     """The autoencoder with the corrections of the poses, so that a distributed wrapper sees all parameters."""
 
     def __init__(self, autoencoder: Autoencoder, corrections: PoseCorrections | None, images: FourierImages) -> None:
@@ -41,8 +62,8 @@ class _Network(nn.Module):
         self.autoencoder, self.corrections = autoencoder, corrections
         self.disc = images.disc
 
-    def forward(self, batch: Mapping[str, Tensor], *, moves_poses: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return latent mean, log-variance, predicted slices before the CTF, and the images that they are to match."""
+    def forward(self, batch: Mapping[str, Tensor], *, moves_poses: bool) -> "Outcome":
+        """Encode and decode a batch."""
         values, rotations = batch["values"], batch["rotations"]
         if self.corrections is not None:
             rows, own = batch["rows"], self.corrections
@@ -51,7 +72,8 @@ class _Network(nn.Module):
                 turns, shifts = turns * 0.0, shifts * 0.0
             rotations = rotation_from_vector(turns) @ rotations
             values = values * disc_phases(-shifts * self.disc.box, self.disc)
-        return *self.autoencoder(values, batch["ctf"], rotations), values
+        mean, log_variance, z, slices = self.autoencoder(values, batch["ctf"], rotations)
+        return Outcome(mean, log_variance, z, slices, values)
 
 
 @dataclass(frozen=True)
@@ -77,24 +99,21 @@ class Training:
         """Whole batches in the particle set; those left over wait for the next epoch's order."""
         return max(1, len(self.images) // self.config.batch)
 
-    def module(self) -> nn.Module:
+    def module(self) -> Network:
         """Make the networks."""
         box, config = self.images.particles.box, self.config
         corrections = PoseCorrections(len(self.images)) if config.refine_poses else None
-        return _Network(Autoencoder(box, self.dims, config, self.images.scale), corrections, self.images)
+        return Network(Autoencoder(box, self.dims, config, self.images.scale), corrections, self.images)
 
     def optimizer(self, module: nn.Module) -> Optimizer:
         """Make Adam; poses have a rate of their own."""
-        of_poses = [p for name, p in module.named_parameters() if name.startswith("corrections.")]
-        rest = [p for name, p in module.named_parameters() if not name.startswith("corrections.")]
-        groups: list[dict[str, Any]] = [{"params": rest}]
-        if of_poses:
-            groups.append({"params": of_poses, "lr": self.config.pose_learning_rate})
-        return Adam(groups, self.config.learning_rate)
+        return adam(module, self.config)
 
-    def scheduler(self, optimizer: Optimizer) -> None:
-        """Return None: the rate is constant."""
-        del optimizer
+    def scheduler(self, optimizer: Optimizer) -> Schedule | None:
+        """Halve the rates where the loss no longer falls, with ``patience``; they are constant without."""
+        if not self.config.patience:
+            return None
+        return Schedule(optimizer, self.steps_per_epoch, self.config.patience, self.config.beta_ramp)
 
     def batches(self, first_step: int, rank: Rank) -> Iterator[dict[str, Any]]:
         """Yield this process's images of every step; the order of an epoch depends on seed and epoch alone."""
@@ -102,18 +121,24 @@ class Training:
         while True:
             rows = self._rows(step)[rank.number :: rank.of]
             views = self.images.views(rows)
-            parts = {"values": views.values, "ctf": views.ctf, "rotations": views.rotations, "rows": rows}
-            yield {**parts, "step": step}
+            yield {**vars(views), "rows": rows, "step": step}
             step += 1
 
     def training_step(self, module: nn.Module, batch: Mapping[str, Any]) -> Mapping[str, Tensor]:
         """Return the loss: mean squared residual per coefficient, and the divergence of the latents."""
-        epoch = batch["step"] / self.steps_per_epoch
-        mean, log_variance, slices, values = module(batch, moves_poses=epoch >= self.config.pose_wait)
-        residual = mean_squared_residual(slices * batch["ctf"], values)
-        divergence = Posterior(mean, log_variance).divergence().mean()
-        loss = residual + self.beta(epoch) * divergence / (2 * values.shape[1])
+        outcome = module(batch, moves_poses=self.epoch(batch) >= self.config.pose_wait)
+        return self.losses(outcome, batch)
+
+    def losses(self, outcome: Outcome, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Return the loss and its parts."""
+        residual = mean_squared_residual(outcome.slices * batch["ctf"], outcome.values)
+        divergence = Posterior(outcome.mean, outcome.log_variance).divergence().mean()
+        loss = residual + self.beta(self.epoch(batch)) * divergence / (2 * outcome.values.shape[1])
         return {"loss": loss, "residual": residual, "divergence": divergence}
+
+    def epoch(self, batch: Mapping[str, Any]) -> float:
+        """Epochs before a batch."""
+        return batch["step"] / self.steps_per_epoch
 
     def beta(self, epoch: float) -> float:
         """Weight of the divergence, which counts once per image beside ``2k`` real numbers."""
@@ -125,6 +150,27 @@ class Training:
         generator = torch.Generator().manual_seed((self.config.seed * 1_000_003 + epoch) % (1 << 62))
         order = torch.randperm(len(self.images), generator=generator)
         return order[place * self.config.batch : (place + 1) * self.config.batch]
+
+
+def adam(
+    module: nn.Module, config: CryoDrgnConfig, *, latents: float = 0.0, freeze_decoder_from: int | None = None
+) -> Adam:
+    """Make Adam in groups, each with a rate of its own; the decoder can be held from some step on."""
+    rates = {
+        "": config.learning_rate,
+        "latents": latents,
+        "maps": config.basis_learning_rate,
+        "decoder": config.learning_rate,
+        "corrections": config.pose_learning_rate,
+    }
+    parameters: dict[str, list[nn.Parameter]] = {part: [] for part in rates}
+    for name, value in module.named_parameters():
+        parameters[next((part for part in rates if part in name.split(".")), "")].append(value)
+    hold = {} if freeze_decoder_from is None else {HELD_FROM: freeze_decoder_from}
+    held = {"maps": hold, "decoder": hold}
+    return Adam(
+        [{"params": parameters[part], "lr": rates[part], **held.get(part, {})} for part in rates if parameters[part]]
+    )
 
 
 def mean_squared_residual(predicted: Complex[Tensor, "b k"], observed: Complex[Tensor, "b k"]) -> Float[Tensor, ""]:
