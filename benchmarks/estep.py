@@ -87,12 +87,12 @@ class Clocks:
 
         return counted
 
-    def iteration(self, iterate: Callable[..., float], config: SearchConfig) -> Callable[..., float]:
+    def iteration(self, iterate: Callable[..., Any], config: SearchConfig) -> Callable[..., Any]:
         """Return a stochastic iteration that counts its time and says where its products are."""
         width = (config.search_radius - config.start_radius) / len(THIRDS)
         timed = self.timed("iteration", iterate, no_product)
 
-        def counted(run: Any, state: Any, step: Any) -> float:
+        def counted(run: Any, state: Any, step: Any) -> Any:
             self.where = THIRDS[min(int((step.radius - config.start_radius) / width), len(THIRDS) - 1)]
             try:
                 return timed(run, state, step)

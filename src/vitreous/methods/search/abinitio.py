@@ -52,6 +52,9 @@ FURTHER_BATCH_SHARE = 2.0
 FURTHER_WINDOW, STUCK_SHARE = 20, 0.95
 """It ends where twenty iterations lower that number by less than 5 %."""
 
+BLIND_SHARE = 0.5
+"""It ends, too, where the median image fits this share of all poses: the map shows nothing that images could fit."""
+
 OCCUPANCY_MEMORY = 0.7
 EMPTY_SHARE = 0.2
 """A class with less than this share of its even share of the images is empty."""
@@ -158,13 +161,13 @@ class AbInitio:
         else:
             steps = _steps_from(steps, start_shell)
             state = self._start_from(start, steps[0].radius)
-        effective: list[float] = []
+        effective: list[tuple[float, float]] = []
         with progress.stage(f"Searching start {name}", total=len(steps)):
             for number, step in enumerate(_and_on(steps, effective, self.config.patience), start=1):
                 effective.append(self._iterate(state, step))
                 if number < REVIVAL_UNTIL * len(steps):
                     self._revive(state)
-                metrics = {"iteration": number, "radius": step.radius, "effective_poses": effective[-1]}
+                metrics = {"iteration": number, "radius": step.radius, "effective_poses": effective[-1][0]}
                 if self.classes > 1:
                     metrics["smallest_class"] = float(state.occupancy.min())
                 journal.log(
@@ -222,8 +225,8 @@ class AbInitio:
         batch, self._order = self._order[:size], self._order[size:]
         return batch.sort().values
 
-    def _iterate(self, state: StochasticMaps, step: Step) -> float:
-        """Take one step with a fresh minibatch and return the median effective number of poses."""
+    def _iterate(self, state: StochasticMaps, step: Step) -> tuple[float, float]:
+        """Take one step with a fresh minibatch; return the median effective number of poses, and its share of all."""
         disc = self.store.disc
         count = disc.count(step.radius)
         turn = random_rotations(1, self.generator)[0]
@@ -260,7 +263,8 @@ class AbInitio:
         state.occupancy = OCCUPANCY_MEMORY * state.occupancy + (1 - OCCUPANCY_MEMORY) * filled
         self._update_noise(state, explained.float(), count)
         self._solve(state, step.radius)
-        return float(effective.median())
+        median = float(effective.median())
+        return median, median / references.size
 
     def _sharpness(
         self, indices: Int[Tensor, " m"], references: AnyReferences, inverse_noise: Float[Tensor, " k"], step: Step
@@ -294,17 +298,19 @@ def variant_of(values: Map, generator: torch.Generator) -> Map:
     return (values + randomise_phases(values, VARIED_FROM_SHELL, generator)) / 2
 
 
-def _and_on(steps: list[Step], effective: list[float], patience: int) -> Iterator[Step]:
+def _and_on(steps: list[Step], effective: list[tuple[float, float]], patience: int) -> Iterator[Step]:
     """The planned steps, then more like the last one while the images are unsure of their poses and become surer.
 
-    ``effective`` holds the median effective number of poses of every step so far.
+    ``effective`` holds the median effective number of poses of every step so far, and its share of all poses.
     """
     yield from steps
     further = replace(steps[-1], batch_share=FURTHER_BATCH_SHARE)
     for count in range(patience):
-        earlier = effective[-1 - FURTHER_WINDOW] if len(effective) > FURTHER_WINDOW else math.inf
-        stuck = count >= FURTHER_WINDOW and effective[-1] > STUCK_SHARE * earlier
-        if effective[-1] < SURE_EFFECTIVE_POSES or stuck:
+        (poses, share), earlier = effective[-1], math.inf
+        if len(effective) > FURTHER_WINDOW:
+            earlier = effective[-1 - FURTHER_WINDOW][0]
+        stuck = count >= FURTHER_WINDOW and poses > STUCK_SHARE * earlier
+        if poses < SURE_EFFECTIVE_POSES or share > BLIND_SHARE or stuck:
             return
         yield further
 

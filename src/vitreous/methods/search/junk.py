@@ -17,7 +17,8 @@ from vitreous.methods.search.refinement import CHUNK, RefinementState
 from vitreous.physics.shifts import disc_phases
 from vitreous.physics.slices import FourierVolume
 from vitreous.reconstruct.coefficients import CoefficientStore
-from vitreous.typing import Float, Int
+from vitreous.reconstruct.gauss_newton import Target
+from vitreous.typing import Float, Int, Rotations, Shifts
 
 WORTH_A_WARNING = 0.05
 FITTED = 20_000
@@ -78,20 +79,29 @@ def junk_probabilities(
 
 def gain_deviates(store: CoefficientStore, state: RefinementState, half_sets: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
     """``(G − E)/√(2E)`` of every particle at its pose, against the map of its half inside the last radius refined."""
-    disc, share = store.disc, current_share()
-    count = disc.count(max(state.last_radius, 1.0))
-    k = (disc.kx[:count].contiguous(), disc.ky[:count].contiguous())
-    inverse_noise = (1 / state.noise)[disc.shell[:count]]
+    inverse_noise = (1 / state.noise)[store.disc.shell[: store.disc.count(max(state.last_radius, 1.0))]]
     out = torch.zeros(len(store))
     for number, reference in zip((1, 2), state.references, strict=True):
-        volume = FourierVolume.from_map(reference)
-        for rows in share.mine(pieces(torch.nonzero(half_sets == number)[:, 0], CHUNK)):
-            part = store.batch(rows, count)
-            slices = volume.sample(state.rotations[rows], *k)
-            data = part.yc * disc_phases(-state.shifts_px[rows], disc, count)
-            cross = ((data.conj() * slices).real * inverse_noise).sum(1)
-            expected = (part.c2 * slices.abs().square() * inverse_noise).sum(1)
-            out[rows] = (cross - expected) * (2 / expected.clamp_min(1e-6)).sqrt()
+        rows = torch.nonzero(half_sets == number)[:, 0]
+        target = Target(FourierVolume.from_map(reference), store.disc, inverse_noise)
+        out[rows] = deviates_at(store, rows, (state.rotations[rows], state.shifts_px[rows]), target)
+    return out
+
+
+def deviates_at(
+    store: CoefficientStore, rows: Int[Tensor, " m"], poses: tuple[Rotations, Shifts], target: Target
+) -> Float[Tensor, " m"]:
+    """``(G − E)/√(2E)`` of some particles at given poses."""
+    disc, share, count = store.disc, current_share(), target.count
+    k = (disc.kx[:count].contiguous(), disc.ky[:count].contiguous())
+    out = torch.zeros(len(rows))
+    for chunk in share.mine(pieces(torch.arange(len(rows)), CHUNK)):
+        part = store.batch(rows[chunk], count)
+        slices = target.volume.sample(poses[0][chunk], *k)
+        data = part.yc * disc_phases(-poses[1][chunk], disc, count)
+        cross = ((data.conj() * slices).real * target.inverse_noise).sum(1)
+        expected = (part.c2 * slices.abs().square() * target.inverse_noise).sum(1)
+        out[chunk] = (cross - expected) * (2 / expected.clamp_min(1e-6)).sqrt()
     share.sum_(out)
     return out
 
