@@ -238,12 +238,41 @@ def _median(values: Sequence[float], form: str) -> str:
 
 Table = tuple[str, Callable[[Records], str]]
 
+FURTHER_COLUMNS = {
+    "fnorm_mean": "mean F-norm",
+    "paper_fnorm": "mean F-norm from the best reference view",
+    "shift_mean_px": "shift error px",
+    **RUN_COLUMNS,
+    "gold_standard_A": "Å at FSC 0.143 of the half-maps",
+    "group_is_right": "group found",
+    "in_majority": "in a class of their species",
+    "species_with_a_class": "species with a class",
+}
+SPECIES_COLUMNS = {"snr": "SNR of {}", "own": "{} in its classes"}
+
+
+def further_table(records: Records) -> str:
+    """One row per run: what it was given, then all figures."""
+    names = [name for name in dict.fromkeys(n for r in records for n in r.settings) if name not in ("condition", "why")]
+    known = known_columns(FURTHER_COLUMNS, records)
+    for figure in dict.fromkeys(name for record in records for name in record.quality):
+        kind, _, species = figure.partition("_")
+        if kind in SPECIES_COLUMNS:
+            known[figure] = SPECIES_COLUMNS[kind].format(species.upper())
+    header = [*(CONDITIONS.get(name, name) for name in names), *known.values(), "s", "anonymous MB"]
+    rows = [[*(str(r.settings.get(name, NO_FIGURE)) for name in names), *figures(r, known), *_cost(r)] for r in records]
+    return table(header, rows) + _missing(records)
+
+
 ENGINE_TABLES: dict[str, Table] = {
     "engine-targets": ("The engine on several targets", runs_table),
     "engine-conditions": ("The engine on what real stacks have", runs_table),
     "engine-network": ("The pose network beside the search", summary_table),
     "engine-low-snr": ("The engine at low SNR", summary_table),
     "engine-cost": ("What the engine costs", cost_table),
+    "engine-refine": ("Refinement", further_table),
+    "engine-symmetry": ("Point groups found and imposed", further_table),
+    "engine-mixtures": ("Mixtures", further_table),
     "engine-peers": ("Beside other programs", peers_table),
     "engine-estep": ("The E-step's matrix products", estep_table),
     "estep-paths": ("The E-step by products and by rings", paths_table),
