@@ -54,11 +54,11 @@ class ClassifyConfig:
     """Images per class and stochastic iteration."""
     start_radius: float = 6.0
     """First radius in Fourier pixels."""
-    search_radius: float = 12.0
-    """Last radius of the stochastic iterations in Fourier pixels."""
+    search_radius: float = 18.0
+    """Last radius of the stochastic iterations in Fourier pixels; species smaller than the largest need finer detail."""
     shift_range_share: float = 0.05
     """Largest shift searched, as a share of the box side."""
-    rounds: int = 8
+    rounds: int = 16
     """Largest number of rounds over all images, in which classes and poses are refined together."""
 
     def __post_init__(self) -> None:

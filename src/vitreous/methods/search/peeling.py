@@ -23,6 +23,9 @@ LEAST_SHARE = 0.1
 """Images that a map does not explain are the next ones to be searched where they are so many; otherwise the half of
 them is that it explains worst."""
 
+MOST = 3000
+"""Images that a search begins with, at random no more than so many: its iterations do not see each of more even once."""
+
 FEWEST = 200
 """Fewer images are not searched on their own: the next map is a variant of the last one."""
 
@@ -51,7 +54,7 @@ class Peeling:
 
     def maps(self, classes: int, number: int) -> list[Map]:
         """Return one map per class; ``number`` is that of the search in the log."""
-        rows = torch.arange(len(self.store))
+        rows = torch.randperm(len(self.store), generator=self.generator)[:MOST].sort().values
         found: list[Map] = []
         while len(found) < classes:
             if found and len(rows) < FEWEST:
