@@ -55,7 +55,7 @@ class ClassifyConfig:
     start_radius: float = 6.0
     """First radius in Fourier pixels."""
     search_radius: float = 18.0
-    """Last radius of the stochastic iterations in Fourier pixels; species smaller than the largest need finer detail."""
+    """Last radius of the stochastic iterations in Fourier pixels; small species need finer detail than the largest."""
     shift_range_share: float = 0.05
     """Largest shift searched, as a share of the box side."""
     rounds: int = 16

@@ -23,8 +23,8 @@ LEAST_SHARE = 0.1
 """Images that a map does not explain are the next ones to be searched where they are so many; otherwise the half of
 them is that it explains worst."""
 
-MOST = 3000
-"""Images that a search begins with, at random no more than so many: its iterations do not see each of more even once."""
+MOST = 6000
+"""Images that the first map is searched from, at random no more than so many: later ones get what is left of them."""
 
 FEWEST = 200
 """Fewer images are not searched on their own: the next map is a variant of the last one."""
