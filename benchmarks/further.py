@@ -103,7 +103,7 @@ def _classified(workshop: Workshop, snr: str) -> Outcome:
     out = folder / "classes"
     done = _run(workshop, ["classify", stack.folder / "particles.star", "--classes", str(CLASSES), "-o", out])
     found, true = (
-        torch.from_numpy(read_star(file)["particles"].columns["rlnClassNumber"])
+        torch.tensor(read_star(file)["particles"].columns["rlnClassNumber"])
         for file in (out / "particles.star", stack.folder / "truth.star")
     )
     counts = torch.zeros(int(true.max()) + 1, int(found.max()) + 1).index_put_(
