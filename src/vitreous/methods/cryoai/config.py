@@ -77,6 +77,9 @@ class CryoAIConfig:
     tolerance: float = 0.01
     """Relative gain in explained power that counts as more."""
 
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    """Number format of the encoder; the map is computed in 32 bits."""
+
     polish_steps: int = 0
     """Steps of gradient descent on every particle's pose after training, the map held; 0 for none."""
 

@@ -1,0 +1,128 @@
+"""An amortised network's training and its poses handed over to the search, which judges and refines them."""
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor
+
+from vitreous.cli.context import RunContext
+from vitreous.cli.networks import MethodRun
+from vitreous.compute.device import resolve_device
+from vitreous.data import Journal, Result
+from vitreous.methods.cryoai.config import CryoAIConfig
+from vitreous.methods.registry import get
+from vitreous.methods.search.config import SearchConfig
+from vitreous.methods.search.given import cut_off_radius
+from vitreous.train.config import Hardware, TrainConfig
+
+if TYPE_CHECKING:
+    from vitreous.methods.cryoai.method import Proposal, Train
+    from vitreous.methods.cryoai.training import Training
+
+_PREFIX, _VALUES = "cryoai.", "cryoai.values"
+_SAVE_SECONDS = 600.0
+
+
+@dataclass(frozen=True)
+class Amortised:
+    """The amortised network as asked for on the command line."""
+
+    config: CryoAIConfig
+    device: str
+    alone: bool
+
+
+def amortised_then_search(run: MethodRun, network: Amortised, search: SearchConfig, context: RunContext) -> Result:
+    """Train encoder and map, predict all poses; then search on from these.
+
+    Raises
+    ------
+    ConfigError
+        Where ``search.start_A``, at which poses are cut off, does not fit the images.
+    """
+    device = resolve_device(network.device)
+    state = HeldState(run.journal)
+    train = _trainer(run, network, (device, search.seed), state)
+    method = get("cryoai")(network.config, search.seed)
+    if network.alone:
+        alone: Result = method.run(run.particles, run.progress, train, run.mask, device=device)
+        return alone
+    cut_off_radius(run.particles, search.start_A)
+    proposed: Proposal = method.propose(run.particles, run.progress, train, device)
+    state.write()
+    run.journal.log({"stage": "network", **proposed.metrics})
+    context.say("the search goes on from the network's poses")
+    result: Result = get("search")(search).run(*run, starts=proposed.poses)
+    warnings = tuple(dict.fromkeys((*result.warnings, *proposed.warnings)))
+    return replace(result, warnings=warnings, metrics={**result.metrics, **proposed.metrics})
+
+
+def _trainer(run: MethodRun, network: Amortised, where: tuple[torch.device, int], state: "HeldState") -> "Train":
+    from vitreous.train.loop import fit
+    from vitreous.train.task import Callbacks
+
+    device, seed = where
+    accelerator: Literal["cpu", "cuda"] = "cuda" if device.type == "cuda" else "cpu"
+    hardware = Hardware(accelerator, 1, network.config.precision, device.index or 0)
+
+    def log(line: Mapping[str, Any]) -> None:
+        run.journal.log({"stage": "training", **line})
+
+    def train(task: "Training", steps: int, minutes: float | None) -> Mapping[str, Tensor]:
+        left = None if minutes is None else max(minutes, 1e-6)
+        config = TrainConfig(steps, left, gradient_clip=None, log_every=task.config.round_steps, seed=seed)
+        trained = fit(task, config, hardware, Callbacks(log, state))
+        if trained.stopped == "signal":
+            state.write()
+            raise KeyboardInterrupt
+        return trained.parameters
+
+    return train
+
+
+@dataclass
+class HeldState:
+    """State of training that stays in memory between rounds and goes into a journal every ten minutes.
+
+    The journal also keeps the stages of the search, so everything is a tensor beside theirs.
+
+    Parameters
+    ----------
+    journal
+        Where a state is looked for first.
+    """
+
+    journal: Journal
+    held: tuple[dict[str, Tensor], dict[str, Any]] | None = field(default=None, init=False)
+    written: float = field(default_factory=time.monotonic, init=False)
+
+    def save(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
+        """Replace the state."""
+        self.held = {name: value.detach().cpu().clone() for name, value in tensors.items()}, dict(values)
+        if time.monotonic() - self.written > _SAVE_SECONDS:
+            self.write()
+
+    def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """Return the last state, of this run or of the one that it goes on with."""
+        if self.held is None:
+            found = (self.journal.load() or ({}, {}))[0]
+            if _VALUES in found:
+                values = json.loads(bytes(found[_VALUES].tolist()))
+                tensors = {name.removeprefix(_PREFIX): value for name, value in found.items() if name != _VALUES}
+                self.held = tensors, values
+        return self.held
+
+    def write(self) -> None:
+        """Put the state into the journal, beside what the search left there."""
+        if self.held is None:
+            return
+        tensors, values = self.held
+        kept = {n: value for n, value in (self.journal.load() or ({}, {}))[0].items() if not n.startswith(_PREFIX)}
+        encoded = torch.frombuffer(bytearray(json.dumps(values).encode()), dtype=torch.uint8)
+        ours = {f"{_PREFIX}{name}": value for name, value in tensors.items()} | {_VALUES: encoded}
+        self.journal.save(kept | ours, {"stages": sorted({name.split(".")[0] for name in kept})})
+        self.written = time.monotonic()
