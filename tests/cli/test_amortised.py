@@ -8,7 +8,7 @@ import torch
 from tests.methods.moving_blobs import moving_blobs
 from vitreous.cli import amortised
 from vitreous.cli.abinitio import AbInitio
-from vitreous.cli.amortised import Amortised, HeldState, amortised_then_search
+from vitreous.cli.amortised import Amortised, HeldState, amortised_then_search, estimate_training
 from vitreous.cli.context import RunContext
 from vitreous.cli.networks import MethodRun
 from vitreous.cli.options import Basic
@@ -115,3 +115,13 @@ def test_options_of_the_network_need_the_method(tmp_path) -> None:
         assert replace(plain, method="cryoai", **changes).method == "cryoai"
     with pytest.raises(ConfigError, match="is a start"):
         replace(plain, method="cryoai", map=tmp_path / "map.mrc")
+
+
+def test_the_estimate_grows_with_what_is_asked_for_and_not_beyond_the_minutes() -> None:
+    def seconds(**changes: object) -> float:
+        return estimate_training(CryoAIConfig(**changes), 64, "cpu").core_seconds
+
+    assert seconds(steps=2000) == pytest.approx(2 * seconds(steps=1000))
+    assert seconds(loss="mirrored") > seconds() > seconds(loss="l2")
+    assert seconds(volume="voxels") < seconds()
+    assert seconds(minutes=2.0) == pytest.approx(120 * torch.get_num_threads())

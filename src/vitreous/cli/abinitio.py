@@ -6,7 +6,7 @@ from typing import Literal
 
 from tyro.conf import OmitArgPrefixes, Positional
 
-from vitreous.cli.amortised import Amortised, amortised_then_search
+from vitreous.cli.amortised import Amortised, amortised_then_search, estimate_training
 from vitreous.cli.context import RunContext
 from vitreous.cli.networks import MethodRun, Network, network_then_search
 from vitreous.cli.options import Common, Output
@@ -83,7 +83,7 @@ class AbInitio:
         particles = open_particles_with(self.stack, self.reading)
         mask = read_mask(self.mask, particles)
         start = self._start(particles)
-        announce(context, particles, estimate(particles))
+        announce(context, particles, self._estimate(particles))
         inputs = (self.stack, self.map, self.mask, self.weights, *read_with(self.reading))
         with open_folder(context, self.output, particles, inputs) as folder:
             run = MethodRun(particles, context.progress(), mask, RunJournal.of(folder))
@@ -96,6 +96,15 @@ class AbInitio:
             else:
                 result = get("search")(self.search).run(*run, starts=start)
             finish(context, folder, result, particles)
+
+    def _estimate(self, particles: Particles) -> Estimate:
+        search = estimate(particles)
+        if self.method != "cryoai":
+            return search
+        training = estimate_training(self.cryoai, particles.box, self.common.device)
+        return Estimate(
+            max(search.memory_bytes, training.memory_bytes + 8e8), search.core_seconds + training.core_seconds
+        )
 
     def _start(self, particles: Particles) -> Volume | Poses | None:
         """What the search begins from, where it was given."""

@@ -1,6 +1,7 @@
 """An amortised network's training and its poses handed over to the search, which judges and refines them."""
 
 import json
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -11,9 +12,11 @@ from torch import Tensor
 
 from vitreous.cli.context import RunContext
 from vitreous.cli.networks import MethodRun
+from vitreous.cli.running import Estimate
 from vitreous.compute.device import resolve_device
 from vitreous.data import Journal, Result
 from vitreous.methods.cryoai.config import CryoAIConfig
+from vitreous.methods.cryoai.images import even_box
 from vitreous.methods.registry import get
 from vitreous.methods.search.config import SearchConfig
 from vitreous.methods.search.given import cut_off_radius
@@ -25,6 +28,12 @@ if TYPE_CHECKING:
 
 _PREFIX, _VALUES = "cryoai.", "cryoai.values"
 _SAVE_SECONDS = 600.0
+
+_ENCODER_WEIGHTS, _CONVOLUTION_PRODUCTS = 2.6e4, 135
+"""Of an encoder with one channel in its first layer: weights, and products per pixel of its input."""
+
+_CPU_PRODUCTS, _GPU_PRODUCTS = 2.5e10, 5e12
+"""Products per second of one core and of a GPU, roughly."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +68,31 @@ def amortised_then_search(run: MethodRun, network: Amortised, search: SearchConf
     result: Result = get("search")(search).run(*run, starts=proposed.poses)
     warnings = tuple(dict.fromkeys((*result.warnings, *proposed.warnings)))
     return replace(result, warnings=warnings, metrics={**result.metrics, **proposed.metrics})
+
+
+def estimate_training(config: CryoAIConfig, box: int, device: str) -> Estimate:
+    """Estimate the longest training: products of the encoder and of the map's network, in every step.
+
+    Parameters
+    ----------
+    config
+        Networks and steps.
+    box
+        Side of the particles' images in pixels.
+    device
+        As for ``--device``.
+    """
+    seen, compared = even_box(config.encoder_box, box), 0.39 * even_box(config.decoder_box, box) ** 2
+    copies = 1 if config.loss == "l2" else 2
+    poses = config.heads * {"l2": 1, "symmetric": 2, "mirrored": 4}[config.loss]
+    weights = 3e2 if config.volume == "voxels" else 5 * config.width**2
+    of_encoder = 3 * copies * _CONVOLUTION_PRODUCTS * (config.channels * seen) ** 2
+    of_map = (3 + (poses if poses > 1 else 0)) * compared * weights
+    rate = _GPU_PRODUCTS if resolve_device(device).type == "cuda" else _CPU_PRODUCTS
+    seconds = config.steps * config.batch * (of_encoder + of_map) / rate
+    longest = math.inf if config.minutes is None else 60 * config.minutes * torch.get_num_threads()
+    activations = 4.0 * config.batch * (8 * copies * config.channels * seen**2 + 16 * compared * config.width)
+    return Estimate(16 * _ENCODER_WEIGHTS * config.channels**2 + activations, min(seconds, longest))
 
 
 def _trainer(run: MethodRun, network: Amortised, where: tuple[torch.device, int], state: "HeldState") -> "Train":
