@@ -1,5 +1,6 @@
 """The hand-over from the amortised network to the search, and what is kept of its training."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -10,11 +11,13 @@ from vitreous.cli import amortised
 from vitreous.cli.abinitio import AbInitio
 from vitreous.cli.amortised import Amortised, HeldState, amortised_then_search, estimate_training
 from vitreous.cli.context import RunContext
+from vitreous.cli.main import main
 from vitreous.cli.networks import MethodRun
 from vitreous.cli.options import Basic
 from vitreous.compute.progress import SilentProgress
 from vitreous.data import Result, SilentJournal
 from vitreous.errors import ConfigError
+from vitreous.io import open_particles
 from vitreous.methods.cryoai.config import CryoAIConfig
 from vitreous.methods.cryoai.method import CryoAI
 from vitreous.methods.search.config import SearchConfig
@@ -125,3 +128,17 @@ def test_the_estimate_grows_with_what_is_asked_for_and_not_beyond_the_minutes() 
     assert seconds(loss="mirrored") > seconds() > seconds(loss="l2")
     assert seconds(volume="voxels") < seconds()
     assert seconds(minutes=2.0) == pytest.approx(120 * torch.get_num_threads())
+
+
+def test_the_command_trains_and_writes_a_run(tmp_path, capsys) -> None:
+    stack, folder = tmp_path / "stack", tmp_path / "run"
+    assert main(["simulate", "phantom", "--n", "100", "--box", "24", "--snr", "1", "-o", str(stack), "--quiet"]) == 0
+    words = ["abinitio", str(stack / "particles.star"), "-o", str(folder), "--method", "cryoai", "--network-only"]
+    small = ["--cryoai.volume", "voxels", "--cryoai.channels", "2", "--cryoai.steps", "4", "--cryoai.round-steps", "2"]
+    assert main([*words, *small]) == 0
+    assert capsys.readouterr().out.startswith("ambiguous")
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["network_steps"] == 4
+    assert summary["particles"] == len(open_particles(folder / "particles.star").poses) == 100
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if line["stage"] == "training"] == [2, 4]

@@ -18,7 +18,7 @@ from vitreous.methods.cryoai.training import Training, has_converged, radius_at
 from vitreous.physics.image_model import render_transforms
 from vitreous.physics.slices import FourierVolume
 from vitreous.runs.checkpoint import Checkpointer
-from vitreous.train.config import TrainConfig
+from vitreous.train.config import Hardware, TrainConfig
 from vitreous.train.loop import fit
 from vitreous.train.task import Callbacks
 
@@ -102,6 +102,21 @@ def test_only_the_best_pose_learns() -> None:
     residual[0].backward()
     last = module.encoder.rotation_head[-1].weight.grad.unflatten(0, (3, 6)).abs().sum((1, 2))
     assert torch.equal(last > 0, torch.arange(3) == all_residuals[0].argmin())
+
+
+def test_half_precision_leaves_poses_and_map_alone() -> None:
+    made = task(loss="mirrored", heads=2)
+    trained = fit(made, TrainConfig(steps=2), Hardware(precision="bf16-mixed"))
+    assert int(trained.parameters["steps_done"]) == 2
+    module = made.module()
+    batch = next(made.batches(0, Rank()))
+    plain, _ = module(batch)
+    with torch.autocast("cpu", torch.bfloat16):
+        rotations = module.guesses(batch["inputs"]).rotations
+        mixed, _ = module(batch)
+    identity = torch.eye(3).expand(rotations.shape)
+    torch.testing.assert_close(rotations @ rotations.mT, identity, atol=1e-5, rtol=0)
+    torch.testing.assert_close(mixed, plain, rtol=0.02, atol=1e-3)
 
 
 def test_the_radius_marches_from_its_start_to_the_edge() -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from vitreous.geometry.rotations import mirror_rotations
+from vitreous.geometry.rotations import MIRROR
 from vitreous.methods.cryoai.config import LossKind
 from vitreous.methods.cryoai.encoder import PoseGuesses
 from vitreous.typing import Complex, Float, Images
@@ -30,8 +30,8 @@ def turned_back(guesses: PoseGuesses) -> PoseGuesses:
 
 def mirrored(guesses: PoseGuesses) -> PoseGuesses:
     """Poses ``J R J`` that give the same images of a map that is its own mirror image about z (equation 5)."""
-    flat = mirror_rotations(guesses.rotations.flatten(0, 1))
-    return PoseGuesses(flat.reshape(guesses.rotations.shape), guesses.shifts)
+    signs = MIRROR.diagonal().to(guesses.rotations)
+    return PoseGuesses(signs[:, None] * guesses.rotations * signs, guesses.shifts)
 
 
 def competing_poses(encode: Callable[[Images], PoseGuesses], images: Images, loss: LossKind) -> PoseGuesses:

@@ -13,7 +13,7 @@ from vitreous.methods.cryoai.config import CryoAIConfig
 from vitreous.methods.cryoai.images import ImageReader
 from vitreous.methods.cryoai.inference import poses_of
 from vitreous.methods.cryoai.mirror import SUSPECT_CORRELATION, mirror_correlation
-from vitreous.methods.cryoai.training import Network, Training, has_converged
+from vitreous.methods.cryoai.training import Training, has_converged
 from vitreous.methods.cryoai.volume import decoded_map
 from vitreous.reconstruct.abinitio_input import check_input
 from vitreous.reconstruct.known_poses import ReconstructConfig, check_half_sets, reconstruct_halves, split_half_sets
@@ -42,13 +42,23 @@ class Proposal:
         For the user.
     metrics
         ``network_steps``; ``network_explained``, the share of the images' power that the map explained in the last
-        round; ``network_mirror_correlation``, that of the map with its own mirror image.
+        whole round; ``network_mirror_correlation``, that of the map with its own mirror image.
     """
 
     poses: Poses
     volume: Volume
     warnings: tuple[str, ...]
     metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """The end of training: parameters, steps, what the last whole round explained, and whether that was all."""
+
+    parameters: Mapping[str, Tensor]
+    steps: int
+    explained: float
+    converged: bool
 
 
 class CryoAI:
@@ -89,21 +99,20 @@ class CryoAI:
         """
         check_input(particles, None)
         task = Training(ImageReader(particles, self.config), self.config, self.seed)
-        parameters, steps, converged = self._trained(task, train, progress)
+        trained = self._trained(task, train, progress)
         network = task.module()
-        network.load_state_dict(parameters)
+        network.load_state_dict(trained.parameters)
         network = network.eval().to(device)
         network.requires_grad_(False)
         reader = task.reader
         volume = decoded_map(network.volume, reader.scale, reader.pixel_size_A)
         correlation, _ = mirror_correlation(volume.values)
-        explained = self._explained(network, steps)
         metrics = {
-            "network_steps": float(steps),
-            "network_explained": float(explained[-1]),
+            "network_steps": float(trained.steps),
+            "network_explained": trained.explained,
             "network_mirror_correlation": correlation,
         }
-        warnings = _warnings(correlation, converged=converged)
+        warnings = _warnings(correlation, converged=trained.converged)
         return Proposal(poses_of(network, reader, progress), volume, warnings, metrics)
 
     def run(
@@ -133,8 +142,8 @@ class CryoAI:
             metrics={**made.metrics, **found.metrics},
         )
 
-    def _trained(self, task: Training, train: Train, progress: Progress) -> tuple[Mapping[str, Tensor], int, bool]:
-        """Train round by round; return parameters, steps, and whether the map stopped to explain more."""
+    def _trained(self, task: Training, train: Train, progress: Progress) -> _Trained:
+        """Train round by round, until the map explains no more, or steps or minutes are over."""
         config, started = self.config, time.monotonic()
         step = 0
         with progress.stage("Training", total=config.steps):
@@ -143,15 +152,13 @@ class CryoAI:
                 left = None if config.minutes is None else config.minutes - (time.monotonic() - started) / 60
                 parameters = train(task, step, left)
                 progress.advance(step - before)
-                explained = parameters["explained"][: step // config.round_steps]
-                if has_converged(explained, task.reader.box, config):
-                    return parameters, step, True
+                done = min(step, int(parameters["steps_done"]))
+                explained = parameters["explained"][: done // config.round_steps]
+                converged = has_converged(explained, task.reader.box, config)
                 is_late = config.minutes is not None and time.monotonic() - started >= 60 * config.minutes
-                if step == config.steps or is_late:
-                    return parameters, step, False
-
-    def _explained(self, network: Network, steps: int) -> Tensor:
-        return network.explained[: max(1, steps // self.config.round_steps)].cpu()
+                if converged or is_late or step == config.steps:
+                    last = float(explained[-1]) if len(explained) else 0.0
+                    return _Trained(parameters, done, last, converged=converged)
 
 
 def _warnings(mirror: float, *, converged: bool) -> tuple[str, ...]:

@@ -33,12 +33,15 @@ class Network(nn.Module):
     Attributes
     ----------
     explained
-        Power that the map explained in every round of training, as a share of all, ``[rounds]``; counted with the
+        Power that the map explained in every round of training, as a share of all, ``[rounds]``; kept with the
         parameters, so that a run that goes on knows of it.
+    steps_done
+        Steps of training, a number.
     """
 
     kxy: Tensor
     explained: Tensor
+    steps_done: Tensor
 
     def __init__(self, box: int, input_box: int, config: CryoAIConfig) -> None:
         super().__init__()
@@ -46,6 +49,7 @@ class Network(nn.Module):
         rounds = -(-config.steps // config.round_steps)
         self.register_buffer("kxy", torch.stack([self.disc.kx, self.disc.ky], -1), persistent=False)
         self.register_buffer("explained", torch.zeros(rounds))
+        self.register_buffer("steps_done", torch.tensor(0))
         self.encoder = Encoder(input_box, config)
         self.volume = make_volume(box, config)
 
@@ -88,6 +92,7 @@ class Network(nn.Module):
 
     def _note(self, step: int, explained: Tensor) -> None:
         self.explained[step // self.config.round_steps] += explained / self.config.round_steps
+        self.steps_done.fill_(step + 1)
 
 
 def radius_at(step: int, box: int, config: CryoAIConfig) -> float:
