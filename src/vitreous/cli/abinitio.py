@@ -6,6 +6,7 @@ from typing import Literal
 
 from tyro.conf import OmitArgPrefixes, Positional
 
+from vitreous.cli.amortised import Amortised, amortised_then_search, estimate_training
 from vitreous.cli.context import RunContext
 from vitreous.cli.networks import MethodRun, Network, network_then_search
 from vitreous.cli.options import Common, Output
@@ -24,6 +25,7 @@ from vitreous.data import Particles, Poses, Volume
 from vitreous.errors import ConfigError
 from vitreous.io import ReadOptions, open_particles_with
 from vitreous.io.maps import read_map
+from vitreous.methods.cryoai.config import CryoAIConfig
 from vitreous.methods.fastar.config import FrameConfig
 from vitreous.methods.registry import get
 from vitreous.methods.search.config import SearchConfig
@@ -33,6 +35,8 @@ _START_SECONDS, _SECONDS_PER_PIXEL = 60.0, 8e-6
 """Rough time on one core: of the stochastic start, whatever the stack is, and per pixel of the stack after it."""
 
 _CACHE_BYTES = 4e9
+
+_NETWORKS = ("fastar", "cryoai")
 
 
 @dataclass(frozen=True)
@@ -45,15 +49,17 @@ class AbInitio:
     output: Output
     """Folder for the maps, the poses and the report."""
 
-    method: Literal["auto", "search", "fastar"] = "auto"
+    method: Literal["auto", "search", "fastar", "cryoai"] = "auto"
     """How to find poses: search, from random starts; fastar, by the pose network, whose maps the search then goes on
-    from (or ignores, where the network is not confident). auto takes what suits the particles: search at present."""
+    from (or ignores, where the network is not confident); cryoai, by an encoder that learns on the particles themselves
+    together with a map, whose poses the search goes on from: for GPUs and many particles, slow on a processor. auto
+    takes what suits the particles: search at present."""
 
     weights: Path | None = None
     """Weights of the pose network, .safetensors (fastar); those that come with vitreous by default."""
 
     network_only: bool = False
-    """Stop at the network's poses (fastar): no search, no refinement."""
+    """Stop at the network's poses (fastar, cryoai): no search, no refinement."""
 
     map: Path | None = None
     """Map to begin from, .mrc, of any grey scale, in place of random orientations; --poses FILE begins from poses.
@@ -63,29 +69,42 @@ class AbInitio:
     """Soft mask for the final FSC, .mrc; made from the map by default."""
 
     network: FrameConfig = field(default_factory=FrameConfig)
+    cryoai: CryoAIConfig = field(default_factory=CryoAIConfig)
     search: OmitArgPrefixes[SearchConfig] = field(default_factory=SearchConfig)
     reading: OmitArgPrefixes[ReadOptions] = field(default_factory=ReadOptions)
     common: OmitArgPrefixes[Common] = field(default_factory=Common)
 
     def run(self, context: RunContext) -> None:
         """Read the particles, search, write."""
-        if not begin(context, self.output, self.common, on_gpu=self.method == "search"):
+        if not begin(context, self.output, self.common, on_gpu=self.method in {"search", "cryoai"}):
             return
-        if self.method == "fastar" and current_share().size > 1:
-            raise ConfigError("--method fastar runs in one process", remedy="Leave --processes out")
+        if self.method in _NETWORKS and current_share().size > 1:
+            raise ConfigError(f"--method {self.method} runs in one process", remedy="Leave --processes out")
         particles = open_particles_with(self.stack, self.reading)
         mask = read_mask(self.mask, particles)
         start = self._start(particles)
-        announce(context, particles, estimate(particles))
+        announce(context, particles, self._estimate(particles))
         inputs = (self.stack, self.map, self.mask, self.weights, *read_with(self.reading))
         with open_folder(context, self.output, particles, inputs) as folder:
             run = MethodRun(particles, context.progress(), mask, RunJournal.of(folder))
             if self.method == "fastar":
                 network = Network(self.weights, self.network, alone=self.network_only)
                 result = network_then_search(run, network, self.search, context)
+            elif self.method == "cryoai":
+                amortised = Amortised(self.cryoai, self.common.device, self.network_only)
+                result = amortised_then_search(run, amortised, self.search, context)
             else:
                 result = get("search")(self.search).run(*run, starts=start)
             finish(context, folder, result, particles)
+
+    def _estimate(self, particles: Particles) -> Estimate:
+        search = estimate(particles)
+        if self.method != "cryoai":
+            return search
+        training = estimate_training(self.cryoai, particles.box, self.common.device)
+        return Estimate(
+            max(search.memory_bytes, training.memory_bytes + 8e8), search.core_seconds + training.core_seconds
+        )
 
     def _start(self, particles: Particles) -> Volume | Poses | None:
         """What the search begins from, where it was given."""
@@ -98,18 +117,20 @@ class AbInitio:
         starts = [flag for flag, path in (("--map", self.map), ("--poses", self.reading.poses)) if path is not None]
         if len(starts) == 2:
             raise ConfigError("--map and --poses exclude each other", remedy="Give the start that you trust more")
-        if starts and self.method == "fastar":
+        if starts and self.method in _NETWORKS:
             raise ConfigError(
-                f"{starts[0]} is a start, and so are the maps of the pose network",
-                remedy="Leave --method fastar out, or the start",
+                f"{starts[0]} is a start, and so is what the network finds",
+                remedy=f"Leave --method {self.method} out, or the start",
             )
-        for flag, given in (
-            ("--weights", self.weights is not None),
-            ("--network-only", self.network_only),
-            ("--network.*", self.network != FrameConfig()),
+        for flag, given, owners in (
+            ("--weights", self.weights is not None, ("fastar",)),
+            ("--network.*", self.network != FrameConfig(), ("fastar",)),
+            ("--network-only", self.network_only, _NETWORKS),
+            ("--cryoai.*", self.cryoai != CryoAIConfig(), ("cryoai",)),
         ):
-            if given and self.method != "fastar":
-                raise ConfigError(f"{flag} belongs to the pose network", remedy="Add --method fastar")
+            if given and self.method not in owners:
+                names = " or ".join(f"--method {name}" for name in owners)
+                raise ConfigError(f"{flag} belongs to {names}", remedy=f"Add {names}, or leave {flag} out")
         if self.network_only and self.search.symmetry != "C1":
             raise ConfigError(
                 "--network-only knows no --symmetry: the network's frame is not that of the point group's axes",

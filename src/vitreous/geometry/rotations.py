@@ -76,6 +76,16 @@ def rotation_from_quaternion(quaternions_wxyz: Float[Tensor, "n 4"]) -> Float[Te
     return torch.stack([torch.stack(row, -1) for row in rows], -2)
 
 
+def rotation_from_axes(first: Float[Tensor, "n 3"], second: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3 3"]:
+    """Rotations whose first row points along ``first`` and whose second lies in the plane of both (Gram-Schmidt).
+
+    Continuous in the six numbers wherever the vectors are not parallel (Zhou et al. 2019, arXiv:1812.07035).
+    """
+    x = torch.nn.functional.normalize(first, dim=-1)
+    y = torch.nn.functional.normalize(second - (x * second).sum(-1, keepdim=True) * x, dim=-1)
+    return torch.stack([x, y, torch.linalg.cross(x, y)], -2)
+
+
 def quaternion_from_rotation(rotations: Float[Tensor, "n 3 3"]) -> Float[Tensor, "n 4"]:
     """Unit quaternions ``(w, x, y, z)`` with ``w ≥ 0``.
 

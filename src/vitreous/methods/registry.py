@@ -30,6 +30,7 @@ METHODS = {
     "refine": Entry("vitreous.methods.search.refine:Refine", "half-set refinement from a map or from poses"),
     "classify": Entry("vitreous.methods.search.classify:Classify", "several maps from a mixture"),
     "fastar": Entry("vitreous.methods.fastar.method:FastAR", "poses by forward passes of a pre-trained network"),
+    "cryoai": Entry("vitreous.methods.cryoai.method:CryoAI", "poses by an encoder that learns them with a map"),
     "cryodrgn": Entry("vitreous.methods.cryodrgn.method:CryoDrgn", "motions by a variational autoencoder"),
     "cryonoo": Entry("vitreous.methods.cryodrgn.method:CryoNoo", "the same, for particles that were never seen"),
     "autodecoder": Entry("vitreous.methods.cryodrgn.method:Autodecoder", "the same without an encoder"),

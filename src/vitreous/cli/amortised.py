@@ -1,0 +1,162 @@
+"""An amortised network's training and its poses handed over to the search, which judges and refines them."""
+
+import json
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor
+
+from vitreous.cli.context import RunContext
+from vitreous.cli.networks import MethodRun
+from vitreous.cli.running import Estimate
+from vitreous.compute.device import resolve_device
+from vitreous.data import Journal, Result
+from vitreous.methods.cryoai.config import CryoAIConfig
+from vitreous.methods.cryoai.images import even_box
+from vitreous.methods.registry import get
+from vitreous.methods.search.config import SearchConfig
+from vitreous.methods.search.given import cut_off_radius
+from vitreous.train.config import Hardware, TrainConfig
+
+if TYPE_CHECKING:
+    from vitreous.methods.cryoai.method import Proposal, Train
+    from vitreous.methods.cryoai.training import Training
+
+_PREFIX, _VALUES = "cryoai.", "cryoai.values"
+_SAVE_SECONDS = 600.0
+
+_ENCODER_WEIGHTS, _CONVOLUTION_PRODUCTS = 2.6e4, 135
+"""Of an encoder with one channel in its first layer: weights, and products per pixel of its input."""
+
+_CPU_PRODUCTS, _GPU_PRODUCTS = 2.5e10, 5e12
+"""Products per second of one core and of a GPU, roughly."""
+
+
+@dataclass(frozen=True)
+class Amortised:
+    """The amortised network as asked for on the command line."""
+
+    config: CryoAIConfig
+    device: str
+    alone: bool
+
+
+def amortised_then_search(run: MethodRun, network: Amortised, search: SearchConfig, context: RunContext) -> Result:
+    """Train encoder and map, predict all poses; then search on from these.
+
+    Raises
+    ------
+    ConfigError
+        Where ``search.start_A``, at which poses are cut off, does not fit the images.
+    """
+    device = resolve_device(network.device)
+    state = HeldState(run.journal)
+    train = _trainer(run, network, (device, search.seed), state)
+    method = get("cryoai")(network.config, search.seed)
+    if network.alone:
+        alone: Result = method.run(run.particles, run.progress, train, run.mask, device=device)
+        return alone
+    cut_off_radius(run.particles, search.start_A)
+    proposed: Proposal = method.propose(run.particles, run.progress, train, device)
+    state.write()
+    run.journal.log({"stage": "network", **proposed.metrics})
+    context.say("the search goes on from the network's poses")
+    result: Result = get("search")(search).run(*run, starts=proposed.poses)
+    warnings = tuple(dict.fromkeys((*result.warnings, *proposed.warnings)))
+    return replace(result, warnings=warnings, metrics={**result.metrics, **proposed.metrics})
+
+
+def estimate_training(config: CryoAIConfig, box: int, device: str) -> Estimate:
+    """Estimate the longest training: products of the encoder and of the map's network, in every step.
+
+    Parameters
+    ----------
+    config
+        Networks and steps.
+    box
+        Side of the particles' images in pixels.
+    device
+        As for ``--device``.
+    """
+    seen, compared = even_box(config.encoder_box, box), 0.39 * even_box(config.decoder_box, box) ** 2
+    copies = 1 if config.loss == "l2" else 2
+    poses = config.heads * {"l2": 1, "symmetric": 2, "mirrored": 4}[config.loss]
+    weights = 3e2 if config.volume == "voxels" else 5 * config.width**2
+    of_encoder = 3 * copies * _CONVOLUTION_PRODUCTS * (config.channels * seen) ** 2
+    of_map = (3 + (poses if poses > 1 else 0)) * compared * weights
+    rate = _GPU_PRODUCTS if resolve_device(device).type == "cuda" else _CPU_PRODUCTS
+    seconds = config.steps * config.batch * (of_encoder + of_map) / rate
+    longest = math.inf if config.minutes is None else 60 * config.minutes * torch.get_num_threads()
+    activations = 4.0 * config.batch * (8 * copies * config.channels * seen**2 + 16 * compared * config.width)
+    return Estimate(16 * _ENCODER_WEIGHTS * config.channels**2 + activations, min(seconds, longest))
+
+
+def _trainer(run: MethodRun, network: Amortised, where: tuple[torch.device, int], state: "HeldState") -> "Train":
+    from vitreous.train.loop import fit
+    from vitreous.train.task import Callbacks
+
+    device, seed = where
+    accelerator: Literal["cpu", "cuda"] = "cuda" if device.type == "cuda" else "cpu"
+    hardware = Hardware(accelerator, 1, network.config.precision, device.index or 0)
+
+    def log(line: Mapping[str, Any]) -> None:
+        run.journal.log({"stage": "training", **line})
+
+    def train(task: "Training", steps: int, minutes: float | None) -> Mapping[str, Tensor]:
+        left = None if minutes is None else max(minutes, 1e-6)
+        config = TrainConfig(steps, left, gradient_clip=None, log_every=task.config.round_steps, seed=seed)
+        trained = fit(task, config, hardware, Callbacks(log, state))
+        if trained.stopped == "signal":
+            state.write()
+            raise KeyboardInterrupt
+        return trained.parameters
+
+    return train
+
+
+@dataclass
+class HeldState:
+    """State of training that stays in memory between rounds and goes into a journal every ten minutes.
+
+    The journal also keeps the stages of the search, so everything is a tensor beside theirs.
+
+    Parameters
+    ----------
+    journal
+        Where a state is looked for first.
+    """
+
+    journal: Journal
+    held: tuple[dict[str, Tensor], dict[str, Any]] | None = field(default=None, init=False)
+    written: float = field(default_factory=time.monotonic, init=False)
+
+    def save(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
+        """Replace the state."""
+        self.held = {name: value.detach().cpu().clone() for name, value in tensors.items()}, dict(values)
+        if time.monotonic() - self.written > _SAVE_SECONDS:
+            self.write()
+
+    def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """Return the last state, of this run or of the one that it goes on with."""
+        if self.held is None:
+            found = (self.journal.load() or ({}, {}))[0]
+            if _VALUES in found:
+                values = json.loads(bytes(found[_VALUES].tolist()))
+                tensors = {name.removeprefix(_PREFIX): value for name, value in found.items() if name != _VALUES}
+                self.held = tensors, values
+        return self.held
+
+    def write(self) -> None:
+        """Put the state into the journal, beside what the search left there."""
+        if self.held is None:
+            return
+        tensors, values = self.held
+        kept = {n: value for n, value in (self.journal.load() or ({}, {}))[0].items() if not n.startswith(_PREFIX)}
+        encoded = torch.frombuffer(bytearray(json.dumps(values).encode()), dtype=torch.uint8)
+        ours = {f"{_PREFIX}{name}": value for name, value in tensors.items()} | {_VALUES: encoded}
+        self.journal.save(kept | ours, {"stages": sorted({name.split(".")[0] for name in kept})})
+        self.written = time.monotonic()

@@ -1,0 +1,123 @@
+"""The encoder: images to poses (section 3.3 and supplement B of the paper)."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from vitreous.geometry.rotations import rotation_from_axes
+from vitreous.methods.cryoai.config import CryoAIConfig
+from vitreous.typing import Float, Images
+
+FILTER_SIZE = 11
+FILTER_CUTOFFS = (0.1, 10.0)
+"""Lowest and highest cut-off of the Gaussian filters, in radians per pixel: the inverse of their σ in pixels."""
+
+_FILTERS = 5
+_GROWTH = (1, 2, 4, 16, 32)
+_MOST_POOLS, _LEAST_SIDE = 6, 2
+_HEAD_LAYERS = (512, 256)
+_GROUPS = 8
+
+
+@dataclass(frozen=True)
+class PoseGuesses:
+    """Several poses for each image.
+
+    Attributes
+    ----------
+    rotations
+        ``[b, h, 3, 3]``.
+    shifts
+        ``[b, h, 2]``, in units of the box side.
+    """
+
+    rotations: Float[Tensor, "b h 3 3"]
+    shifts: Float[Tensor, "b h 2"]
+
+    @property
+    def count(self) -> int:
+        """Poses of an image."""
+        return int(self.rotations.shape[1])
+
+
+def gaussian_filters(count: int = _FILTERS) -> Float[Tensor, "filters 1 y x"]:
+    """Gaussian kernels of sum 1 on 11 × 11 pixels; their cut-offs 1/σ are spaced geometrically, the lowest first."""
+    low, high = FILTER_CUTOFFS
+    cutoffs = low * (high / low) ** torch.linspace(0, 1, count)
+    place = torch.arange(FILTER_SIZE) - FILTER_SIZE // 2
+    line = torch.exp(-((cutoffs[:, None] * place) ** 2) / 2)
+    kernels = line[:, None, :] * line[:, :, None]
+    return (kernels / kernels.sum((1, 2), keepdim=True))[:, None]
+
+
+def pools_for(box: int) -> int:
+    """How often images of ``box`` pixels are halved: six times, or as often as leaves two pixels."""
+    return max(pools for pools in range(_MOST_POOLS + 1) if pools == 0 or box >> pools >= _LEAST_SIDE)
+
+
+class DoubleConv(nn.Module):
+    """Two 3 × 3 convolutions, each normalised over groups of channels and rectified, and a pooling by two or none.
+
+    Parameters
+    ----------
+    before, after
+        Channels.
+    pooled
+        Whether sides are halved.
+    """
+
+    def __init__(self, before: int, after: int, *, pooled: bool) -> None:
+        super().__init__()
+        groups = _GROUPS if after % _GROUPS == 0 else 1
+        layers: list[nn.Module] = []
+        for channels in (before, after):
+            layers += [nn.Conv2d(channels, after, 3, padding=1), nn.GroupNorm(groups, after), nn.ReLU()]
+        self.layers = nn.Sequential(*layers, nn.MaxPool2d(2) if pooled else nn.Identity())
+
+    def forward(self, x: Float[Tensor, "b c y x"]) -> Float[Tensor, "b d v u"]:
+        """Return features."""
+        return self.layers(x)
+
+
+class Encoder(nn.Module):
+    """Gaussian filters, convolutions, and two heads: two axes in the image plane, and a shift.
+
+    Parameters
+    ----------
+    box
+        Side of the images.
+    config
+        Channels, heads, range of shifts.
+    """
+
+    filters: Tensor
+
+    def __init__(self, box: int, config: CryoAIConfig) -> None:
+        super().__init__()
+        self.heads, self.shift_range = config.heads, config.shift_range
+        self.register_buffer("filters", gaussian_filters(), persistent=False)
+        pools, sizes = pools_for(box), [_FILTERS, *(config.channels * growth for growth in _GROWTH)]
+        self.features = nn.Sequential(
+            *(DoubleConv(*sizes[i : i + 2], pooled=i < pools) for i in range(len(_GROWTH))),
+            nn.MaxPool2d(2) if pools > len(_GROWTH) else nn.Identity(),
+            nn.Flatten(),
+        )
+        length = sizes[-1] * (box >> pools) ** 2
+        self.rotation_head, self.shift_head = (_head(length, numbers * config.heads) for numbers in (6, 2))
+
+    def forward(self, images: Images) -> PoseGuesses:
+        """Propose poses; shifts lie within the range by a hyperbolic tangent."""
+        filtered = nn.functional.conv2d(images[:, None], self.filters, padding=FILTER_SIZE // 2)
+        features = self.features(filtered)
+        axes = self.rotation_head(features).float().reshape(-1, 2, 3)
+        shifts = self.shift_head(features).float().unflatten(-1, (self.heads, 2))
+        rotations = rotation_from_axes(axes[:, 0], axes[:, 1]).reshape(-1, self.heads, 3, 3)
+        return PoseGuesses(rotations, self.shift_range * torch.tanh(shifts))
+
+
+def _head(inputs: int, outputs: int) -> nn.Sequential:
+    first, second = _HEAD_LAYERS
+    return nn.Sequential(
+        *(nn.Linear(inputs, first), nn.ReLU(), nn.Linear(first, second), nn.ReLU(), nn.Linear(second, outputs))
+    )

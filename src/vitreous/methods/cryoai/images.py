@@ -1,0 +1,100 @@
+"""Images as the encoder sees them, and as the map is compared with them; read when they are asked for."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from vitreous.data import Particles
+from vitreous.fourier.frequencies import Disc, disc
+from vitreous.fourier.transform import fourier_crop, rfft2_centred
+from vitreous.methods.cryoai.config import CryoAIConfig
+from vitreous.reconstruct.backprojection import disc_ctf
+from vitreous.typing import Complex, Float, Images, Int
+
+_WINDOW_END = 0.99
+_SAMPLE = 500
+
+
+@dataclass(frozen=True)
+class Views:
+    """Some images.
+
+    Attributes
+    ----------
+    inputs
+        What the encoder sees, ``[b, y, x]``, of unit variance.
+    values
+        Unitary coefficients of the cropped images over the reader's scale, ``[b, k]``.
+    ctf
+        Contrast transfer; the square of it where the images were multiplied by it already.
+    """
+
+    inputs: Images
+    values: Complex[Tensor, "b k"]
+    ctf: Float[Tensor, "b k"]
+
+
+class ImageReader:
+    """Reads images in both forms; nothing is kept, so that memory does not grow with their number.
+
+    Parameters
+    ----------
+    particles
+        The images; poses in them are not used.
+    config
+        Boxes and window.
+    """
+
+    def __init__(self, particles: Particles, config: CryoAIConfig) -> None:
+        self.particles = particles
+        self.box = even_box(config.decoder_box, particles.box)
+        self.input_box = even_box(config.encoder_box, particles.box)
+        self.disc = disc_of(self.box)
+        self.window = circle(particles.box, config.window)
+        sample = self._windowed(torch.arange(0, len(particles), max(1, len(particles) // _SAMPLE)))
+        self.scale, self.input_scale = (
+            max(float(fourier_crop(sample, box).std()), 1e-12) for box in (self.box, self.input_box)
+        )
+
+    def __len__(self) -> int:
+        return len(self.particles)
+
+    @property
+    def pixel_size_A(self) -> float:
+        """Side of a pixel of the cropped images in Å."""
+        return self.particles.pixel_size_A * self.particles.box / self.box
+
+    def views(self, rows: Int[Tensor, " b"]) -> Views:
+        """Read some images."""
+        particles, images = self.particles, self._windowed(rows)
+        coefficients = self.disc.gather(rfft2_centred(fourier_crop(images, self.box))) / self.box
+        ctf = disc_ctf(particles.optics.select(rows), self.disc, self.pixel_size_A)
+        return Views(
+            fourier_crop(images, self.input_box) / self.input_scale,
+            coefficients / self.scale,
+            ctf.square() if particles.ctf_premultiplied else ctf,
+        )
+
+    def _windowed(self, rows: Tensor) -> Tensor:
+        return self.particles.images(rows) * self.window
+
+
+def even_box(wanted: int, available: int) -> int:
+    """Largest even box that is neither larger than what is wanted nor than what there is."""
+    return min(wanted, available) // 2 * 2
+
+
+def circle(box: int, start: float) -> Float[Tensor, "y x"]:
+    """Circular mask: 1 up to ``start·box/2``, falling linearly to 0 at 0.99 of half the box; 1 where start is 1."""
+    if start >= 1:
+        return torch.ones(box, box)
+    axis = (torch.arange(box) - box // 2) / (box / 2)
+    return ((_WINDOW_END - torch.hypot(axis[:, None], axis)) / max(_WINDOW_END - start, 1e-3)).clamp(0, 1)
+
+
+@lru_cache(maxsize=4)
+def disc_of(box: int) -> Disc:
+    """One of every Friedel pair of coefficients inside the Nyquist circle."""
+    return disc(box, box / 2)
