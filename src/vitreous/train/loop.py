@@ -89,6 +89,8 @@ def _train(
         _write(folder / _PARAMETERS, state.module.state_dict())
         if state.average is not None:
             _write(folder / _AVERAGE, state.average)
+    if fabric.world_size > 1:
+        torch.distributed.destroy_process_group()  # threads of its own can abort a process that ends before them
     return state.step, stopped, leg.first_step
 
 

@@ -30,7 +30,7 @@ class CryoNooConfig:
     shells_from: float = 0.75
     """Where these frequencies begin, as a share of Nyquist's."""
 
-    weight: float = 0.3
+    weight: float = 0.01
     """Weight of the loss that makes latents agree."""
 
     loss: Literal["vicreg", "simsiam", "invariance"] = "vicreg"
