@@ -19,7 +19,7 @@ from vitreous.errors import ConfigError
 from vitreous.methods.cryodrgn.config import AutodecoderConfig, CryoDrgnConfig
 from vitreous.methods.cryodrgn.decoders import make_decoder
 from vitreous.methods.cryodrgn.images import FourierImages, Views, half_disc
-from vitreous.methods.cryodrgn.model import decoded_map
+from vitreous.methods.cryodrgn.model import decoded_map, grid_of
 from vitreous.methods.cryodrgn.schedule import Schedule
 from vitreous.methods.cryodrgn.training import Training, adam
 from vitreous.typing import Complex, Float, Rotations
@@ -48,6 +48,7 @@ class SliceModel(nn.Module):
     def __init__(self, box: int, dims: int, config: CryoDrgnConfig, scale: float = 1.0) -> None:
         super().__init__()
         disc = half_disc(box)
+        self.box = box
         self.register_buffer("kxy", torch.stack([disc.kx, disc.ky], -1), persistent=False)
         self.register_buffer("scale", torch.tensor(scale))
         self.decoder = make_decoder(box, dims, config)
@@ -157,15 +158,13 @@ class TrainedAutodecoder:
     @property
     def state(self) -> dict[str, Tensor]:
         """Parameters and grid, as tensors; the settings are not among them."""
-        grid = {"box": self.box, "pixel_size_A": self.pixel_size_A, "dims": self.dims}
-        return dict(self.model.state_dict()) | {
-            name: torch.tensor(float(value)).double() for name, value in grid.items()
-        }
+        grid = grid_of(self.box, self.pixel_size_A) | {"dims": torch.tensor(self.dims)}
+        return dict(self.model.state_dict()) | grid
 
     @property
     def box(self) -> int:
         """Side of the maps in voxels."""
-        return int(2 * self.model.kxy.abs().max()) + 2
+        return self.model.box
 
     def embed(self, particles: Particles, progress: Progress) -> Latents:
         """Find the latents of particles with poses by gradient descent from 0.
@@ -202,7 +201,7 @@ class TrainedAutodecoder:
     def _descended(self, views: Views, start: Tensor) -> Tensor:
         z = start.clone().requires_grad_()
         optimizer = Adam([z], self.settings.learning_rate)
-        weight = (1 / self.dims if self.config.beta is None else self.config.beta) / (4 * views.values.shape[1])
+        weight = self.config.full_beta(self.dims) / (4 * views.values.shape[1])
         for _ in range(self.settings.embed_steps):
             predicted = self.model(views.rotations, z) * views.ctf
             loss = (_misfit(predicted, views.values) + weight * z.square().sum(-1)).sum()

@@ -72,6 +72,10 @@ class CryoDrgnConfig:
     seed: int = 0
     """Seed of every random number."""
 
+    def full_beta(self, dims: int) -> float:
+        """Weight of the divergence of latents of a size, once it has risen."""
+        return 1 / dims if self.beta is None else self.beta
+
     def __post_init__(self) -> None:
         """Refuse what cannot be, naming the flag."""
         at_least_one = ("encoder_width", "decoder_width", "epochs", "batch")

@@ -13,7 +13,7 @@ from vitreous.methods.cryodrgn.autodecoder import LatentTraining, TrainedAutodec
 from vitreous.methods.cryodrgn.config import AutodecoderConfig, CryoDrgnConfig
 from vitreous.methods.cryodrgn.distillation import DistillingTraining
 from vitreous.methods.cryodrgn.images import FourierImages
-from vitreous.methods.cryodrgn.model import Autoencoder, encode_views
+from vitreous.methods.cryodrgn.model import Autoencoder, encode_views, grid_of
 from vitreous.methods.cryodrgn.noo_config import CryoNooConfig
 from vitreous.methods.cryodrgn.training import PoseCorrections, Training
 from vitreous.typing import Float
@@ -235,11 +235,6 @@ def _embedded(
         images = FourierImages(particles.with_poses(poses), task.config.window, images.scale)
     latents = model.embed_images(images, progress)
     return Result(poses=poses, latents=latents.mean, latent_std=latents.std, state=state), model
-
-
-def grid_of(box: int, pixel_size_A: float) -> dict[str, Tensor]:
-    """Box and pixel size of a model, as tensors to keep with its parameters."""
-    return {"box": torch.tensor(box), "pixel_size_A": torch.tensor(pixel_size_A, dtype=torch.float64)}
 
 
 def _below(parameters: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

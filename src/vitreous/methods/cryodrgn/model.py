@@ -90,6 +90,11 @@ def decoded_map(decoder: Decoder, z: Float[Tensor, " dims"], scale: float, pixel
     return Volume(irfft3_centred(transform * scale * box, box), pixel_size_A)
 
 
+def grid_of(box: int, pixel_size_A: float) -> dict[str, Tensor]:
+    """Box and pixel size of a model, as tensors to keep with its parameters."""
+    return {"box": torch.tensor(box), "pixel_size_A": torch.tensor(pixel_size_A, dtype=torch.float64)}
+
+
 def encode_views(model: Autoencoder, views: Views) -> Posterior:
     """Posteriors of the latents of images, without gradients."""
     device = model.kxy.device

@@ -142,7 +142,7 @@ class Training:
 
     def beta(self, epoch: float) -> float:
         """Weight of the divergence, which counts once per image beside ``2k`` real numbers."""
-        full = 1 / self.dims if self.config.beta is None else self.config.beta
+        full = self.config.full_beta(self.dims)
         return full * min(1.0, epoch / self.config.beta_ramp) if self.config.beta_ramp > 0 else full
 
     def _rows(self, step: int) -> Tensor:
