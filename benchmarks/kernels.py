@@ -27,7 +27,8 @@ from vitreous.methods.search.schedule import GRID_INPLANE, GRID_NSIDE, shift_gri
 from vitreous.physics.slices import FourierVolume, SliceAccumulator
 from vitreous.reconstruct.coefficients import Coefficients
 from vitreous.reconstruct.expectation import References, centred_copies, cross_terms
-from vitreous.reconstruct.gauss_newton import Target, refine_poses
+from vitreous.reconstruct.gauss_newton import refine_poses
+from vitreous.reconstruct.target import Target
 
 GAUSS_NEWTON_STEPS = 3
 GEMM_SIDE = 2048

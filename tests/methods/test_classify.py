@@ -14,12 +14,14 @@ from vitreous.compute.progress import SilentProgress
 from vitreous.data import ArraySource, Particles, Result, SilentJournal
 from vitreous.errors import ConfigError, InputError
 from vitreous.methods.registry import get
+from vitreous.methods.search import class_rounds
 from vitreous.methods.search.abinitio import AbInitio, StochasticMaps
 from vitreous.methods.search.class_rounds import ClassRounds, ClassState
 from vitreous.methods.search.class_verdict import ClassEvidence, judge_classes
 from vitreous.methods.search.classify import Classify, ClassifyConfig
 from vitreous.methods.search.config import SearchConfig
 from vitreous.methods.search.refinement import Refinement, RefinementSettings
+from vitreous.methods.search.second_look import SecondLook
 from vitreous.physics.slices import SliceAccumulator
 from vitreous.reconstruct.coefficients import CoefficientStore
 from vitreous.reconstruct.expectation import References, centred_copies
@@ -124,7 +126,7 @@ def test_an_empty_class_begins_again_from_the_fullest() -> None:
 def test_rounds_go_on_from_what_they_saved() -> None:
     store, halves = store_of(matched_optics()[0]), torch.arange(2 * EACH) % 2 + 1
     refinement = Refinement(store, halves, RefinementSettings(20.0, "C1", 2, 8.0))
-    rounds = ClassRounds(refinement)
+    rounds = ClassRounds(SecondLook(refinement, 6.0, 0.05, SilentProgress()))
     found = {
         "rotations": torch.eye(3).expand(2 * EACH, 2, 3, 3).clone(),
         "shifts_px": torch.zeros(2 * EACH, 2, 2),
@@ -137,6 +139,29 @@ def test_rounds_go_on_from_what_they_saved() -> None:
     assert torch.equal(once.posteriors, again.posteriors)
     assert torch.equal(once.rotations, again.rotations)
     assert once.rounds == again.rounds == 1
+
+
+def test_another_look_brings_particles_to_their_class() -> None:
+    """Poses that no local step can mend keep particles out of the class that they belong to."""
+    particles, kind = matched_optics()
+    n, kind = 200, kind[:200]
+    refinement = Refinement(
+        store_of(particles.select(torch.arange(n))), torch.arange(n) % 2 + 1, RefinementSettings(20.0, "C1", 4, 8.0)
+    )
+    rounds = ClassRounds(SecondLook(refinement, 6.0, 0.05, SilentProgress()))
+    found = {
+        "rotations": torch.eye(3).expand(n, 2, 3, 3).clone(),
+        "shifts_px": torch.zeros(n, 2, 2),
+        "log_evidence": torch.zeros(n, 2),
+    }
+    maps = torch.stack([torch.stack([species(k).map(BOX).float() / BOX for k in (1, 2)])] * 2)
+    fresh = rounds.start(found, torch.ones(int(refinement.store.disc.shell[-1]) + 1), maps)
+
+    def share_at_home(state: ClassState) -> float:
+        return float((state.posteriors.argmax(1) == kind).float().mean())
+
+    assert share_at_home(rounds.round(fresh)) < 0.8
+    assert share_at_home(rounds.round(rounds._looked_again(fresh))) > 0.95
 
 
 def test_verdict_says_what_is_wrong_with_classes() -> None:
@@ -161,7 +186,9 @@ class Memory(SilentJournal):
         return self.saved
 
 
-def test_a_stopped_classification_ends_as_an_unbroken_one() -> None:
+def test_a_stopped_classification_ends_as_an_unbroken_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stopped just before doubtful particles are searched again."""
+    monkeypatch.setattr(class_rounds, "LOOK_EVERY", 1)
     particles = matched_optics()[0].select(torch.arange(300))
     config = replace(QUICK, iterations=6, minibatch=50, rounds=2)
     whole = Classify(config).run(particles)

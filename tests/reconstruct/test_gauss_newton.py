@@ -5,9 +5,13 @@ import torch
 
 from tests.reconstruct.scenes import PIXEL_SIZE_A, make_scene
 from vitreous.geometry.rotations import rotation_angle_deg, rotation_from_vector
+from vitreous.physics.shifts import disc_phases
 from vitreous.physics.slices import FourierVolume
+from vitreous.reconstruct import gauss_newton_plain
 from vitreous.reconstruct.coefficients import Coefficients, CoefficientStore
-from vitreous.reconstruct.gauss_newton import Target, pose_costs, refine_poses, refine_poses_plain
+from vitreous.reconstruct.gauss_newton import pose_costs, refine_poses
+from vitreous.reconstruct.gauss_newton_plain import refined_plain
+from vitreous.reconstruct.target import Target
 
 
 def make_target(
@@ -31,12 +35,50 @@ def disturbed(rotations: torch.Tensor, shifts_px: torch.Tensor, angle_rad: float
 @pytest.mark.parametrize("steps", [1, 3])
 def test_native_steps_equal_the_plain_twin(box: int, steps: int) -> None:
     target, part, R, t = make_target(5, box, 6.0, 1.0)
-    start = disturbed(R, t, 0.03, 0.3)
-    native = refine_poses(target, part, *start, steps=steps)
-    plain = refine_poses_plain(target, part, *start, steps=steps)
-    assert float(rotation_angle_deg(native.rotations, plain.rotations).max()) < 0.05
-    torch.testing.assert_close(native.shifts_px, plain.shifts_px, atol=5e-3, rtol=0)
-    torch.testing.assert_close(native.costs, plain.costs, rtol=1e-4, atol=1e-2)
+    images = torch.tensor([3, 0, 1, 1, 4, 2])
+    start = disturbed(R[images], t[images], 0.03, 0.3)
+    native = refine_poses(target, part, *start, steps=steps, images=images)
+    rotations, shifts_px, costs = refined_plain(target, part, start, images, steps=steps)
+    assert float(rotation_angle_deg(native.rotations, rotations).max()) < 0.05
+    torch.testing.assert_close(native.shifts_px, shifts_px, atol=5e-3, rtol=0)
+    torch.testing.assert_close(native.costs, costs.float(), rtol=1e-4, atol=1e-2)
+
+
+def test_the_plain_twin_is_the_same_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    target, part, R, t = make_target(5, 24, 6.0, 1.0)
+    start, images = disturbed(R, t, 0.03, 0.3), torch.arange(5)
+    whole = refined_plain(target, part, start, images, steps=2)
+    monkeypatch.setattr(gauss_newton_plain, "_VALUES_AT_A_TIME", 2 * target.count)
+    for one, other in zip(refined_plain(target, part, start, images, steps=2), whole, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("box", [24, 25])
+def test_the_first_step_follows_derivatives_by_automatic_differentiation(box: int) -> None:
+    """The step from the Jacobian of the model ``P·e^{−ik·t}``, found without the formulas of either twin."""
+    target, part, R, t = make_target(4, box, 6.0, 1.0)
+    R, t = disturbed(R, t, 0.005, 0.05)
+    step = by_automatic_differentiation(target, part, R, t)
+    found = refine_poses(target, part, R, t, steps=1)
+    assert bool((found.costs < pose_costs(target, part, R, t)).all())
+    expected = rotation_from_vector(step[:, :3].float()) @ R
+    assert float(rotation_angle_deg(found.rotations, expected).max()) < 0.02
+    torch.testing.assert_close(found.shifts_px, t + step[:, 3:].float(), atol=2e-3, rtol=0)
+
+
+def by_automatic_differentiation(target: Target, part: Coefficients, R: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+    zero = torch.zeros(len(R), 5, requires_grad=True)
+    slices = target.slices(rotation_from_vector(zero[:, :3]) @ R)
+    model = torch.view_as_real(slices * disc_phases(zero[:, 3:], target.disc, target.count)).flatten(1)
+    rows = [torch.autograd.grad(column.sum(), zero, retain_graph=True)[0] for column in model.unbind(1)]
+    jacobian = torch.stack(rows, 1).view(len(R), target.count, 2, 5).double()
+    values = model.detach().view(len(R), -1, 2)
+    residual = (part.c2[:, : target.count, None] * values - torch.view_as_real(target.centred(part, t))).double()
+    weight = (part.c2[:, : target.count] * target.inverse_noise).double()
+    matrix = torch.einsum("nk,nkpa,nkpb->nab", weight, jacobian, jacobian)
+    gradient = torch.einsum("k,nkpa,nkp->na", target.inverse_noise.double(), jacobian, residual)
+    damped = matrix + torch.diag_embed(0.01 * matrix.diagonal(dim1=1, dim2=2) + 1e-6)
+    return -torch.linalg.solve(damped, gradient)
 
 
 @pytest.mark.parametrize("box", [24, 25])
@@ -74,8 +116,6 @@ def test_cost_never_rises_and_inputs_are_untouched() -> None:
 def test_costs_are_negative_log_likelihoods_without_their_constant() -> None:
     """``Σ |Y − C·P·e^{−ik·t}|² / σ²`` minus the same for an empty model."""
     target, part, R, t = make_target(6, 24, 9.0, 1.0)
-    from vitreous.physics.shifts import disc_phases
-
     slices = target.volume.sample(R, target.disc.kx, target.disc.ky)
     # With Y·C = C·Y, |Y − C·P|² − |Y|² = C²|P|² − 2·Re⟨Y·C, P⟩.
     model = slices * disc_phases(t, target.disc)

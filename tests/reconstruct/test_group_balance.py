@@ -16,9 +16,10 @@ from vitreous.physics.noise import coloured_noise, white_noise
 from vitreous.physics.slices import FourierVolume
 from vitreous.reconstruct.backprojection import solve
 from vitreous.reconstruct.coefficients import CoefficientStore
-from vitreous.reconstruct.gauss_newton import Target, refine_poses
+from vitreous.reconstruct.gauss_newton import refine_poses
 from vitreous.reconstruct.group_spectra import balanced, measured_balance
 from vitreous.reconstruct.known_poses import back_project_halves, split_half_sets
+from vitreous.reconstruct.target import Target
 
 BOX, DIAMETER_PX, RADIUS = 32, 20.0, 14.0
 FALLING = 0.3 + 4 / (1 + (torch.arange(BOX) / 4) ** 2)

@@ -8,7 +8,7 @@ from vitreous.geometry.grids import so3_grid
 from vitreous.reconstruct import posterior_kernels, posterior_plain
 from vitreous.reconstruct.coefficients import Coefficients
 from vitreous.reconstruct.estep import EStep
-from vitreous.reconstruct.expectation import centred_copies, cross_terms, on_device, references_of
+from vitreous.reconstruct.expectation import centred_copies, cross_terms, references_of
 from vitreous.reconstruct.maximisation import RotationSums
 from vitreous.reconstruct.rings import PoseGrid
 
@@ -103,7 +103,7 @@ def test_the_estep_on_a_gpu_is_that_on_the_cpu(path: EStep) -> None:
     for device in (torch.device("cpu"), torch.device("cuda")):
         grid = PoseGrid(rotations.to(device), 12, shifts_px.to(device))
         references = references_of(path, [values], grid, pixels, count)
-        part = on_device(images, device)
+        part = images.to(device)
         sums = RotationSums(len(rotations), count, device)
         summaries.append(sums.add_posterior(centred_copies(part.yc, references.phases), part.c2, references, 1.0))
         merged.append(RotationSums.merged([sums]))

@@ -76,7 +76,7 @@ class AbInitio:
 
     def run(self, context: RunContext) -> None:
         """Read the particles, search, write."""
-        if not begin(context, self.output, self.common, on_gpu=self.method in {"search", "cryoai"}):
+        if not begin(context, self.output, self.common, on_gpu=True):
             return
         if self.method in _NETWORKS and current_share().size > 1:
             raise ConfigError(f"--method {self.method} runs in one process", remedy="Leave --processes out")

@@ -45,7 +45,7 @@ class Classify:
 
     def run(self, context: RunContext) -> None:
         """Read the particles, classify, write."""
-        if not begin(context, self.output, self.common):
+        if not begin(context, self.output, self.common, on_gpu=True):
             return
         particles = open_particles_with(self.stack, self.reading)
         starts = [on_grid_of(read_map(path), particles) for path in self.map]
@@ -61,7 +61,7 @@ class Classify:
         require_starts(len(self.map), self.classification.classes)
 
     def _estimate(self, particles: Particles) -> Estimate:
-        """Every class costs what a search does."""
+        """Every class costs what a search does, and half as much again for second looks."""
         one, classes = estimate(particles), self.classification.classes
         maps = classes * 3 * 4 * (2 * particles.box) ** 3
-        return replace(one, memory_bytes=one.memory_bytes + maps, core_seconds=one.core_seconds * classes)
+        return replace(one, memory_bytes=one.memory_bytes + maps, core_seconds=1.5 * one.core_seconds * classes)

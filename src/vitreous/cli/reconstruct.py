@@ -43,7 +43,7 @@ class Reconstruct:
 
     def run(self, context: RunContext) -> None:
         """Read the particles, reconstruct, write."""
-        if not begin(context, self.output, self.common):
+        if not begin(context, self.output, self.common, on_gpu=True):
             return
         particles = open_particles_with(self.stack, self.reading)
         mask = read_mask(self.mask, particles)

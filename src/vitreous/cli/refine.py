@@ -47,7 +47,7 @@ class Refine:
 
     def run(self, context: RunContext) -> None:
         """Read the particles, refine, write."""
-        if not begin(context, self.output, self.common):
+        if not begin(context, self.output, self.common, on_gpu=True):
             return
         particles = open_particles_with(self.stack, self.reading)
         mask = read_mask(self.mask, particles)

@@ -14,7 +14,7 @@ from vitreous.cli.context import RunContext
 from vitreous.cli.options import Common, changed_flag
 from vitreous.compute.device import resolve_device, use_device
 from vitreous.compute.memory import MemoryBudget
-from vitreous.compute.processes import current_share
+from vitreous.compute.processes import Share, current_share
 from vitreous.compute.threads import set_threads
 from vitreous.data import Particles, Result, Volume
 from vitreous.errors import ConfigError, VitreousError
@@ -100,11 +100,17 @@ def begin(context: RunContext, output: Path, common: Common, *, on_gpu: bool = F
             found=f"--device {common.device}",
             remedy="Leave --device out",
         )
-    use_device(device)
     share = current_share()
+    use_device(_own_gpu(device, share) if device.type == "cuda" else device)
     is_wanted = share.from_first(not share.is_first or _is_wanted(context, output, common))
     set_threads(common.threads)
     return is_wanted
+
+
+def _own_gpu(device: torch.device, share: Share) -> torch.device:
+    """Deal the GPUs of a machine to its processes, beginning with the one that was named."""
+    on_machine = share.rank % share.on_machine
+    return torch.device("cuda", ((device.index or 0) + on_machine) % torch.cuda.device_count())
 
 
 def _is_wanted(context: RunContext, output: Path, common: Common) -> bool:

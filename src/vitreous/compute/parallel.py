@@ -11,18 +11,25 @@ from typing import TypeVar
 
 import torch
 
+from vitreous.compute.device import compute_device
+
 Item = TypeVar("Item")
 Out = TypeVar("Out")
+
+
+def worker_count() -> int:
+    """How many threads share independent work: torch's on the CPU, one on a GPU, which is shared anyway."""
+    return torch.get_num_threads() if compute_device().type == "cpu" else 1
 
 
 def map_on_threads(work: Callable[[int, Item], Out], items: Sequence[Item]) -> list[Out]:
     """Call ``work(worker, item)`` for every item and return the results in order.
 
     Items are dealt to workers in turn, and a worker takes its own in order, so that sums kept per worker do not depend
-    on timing. The number of workers is torch's number of threads.
+    on timing. There are :func:`worker_count` workers.
     """
     threads = torch.get_num_threads()
-    workers = min(threads, max(1, len(items)))
+    workers = min(worker_count(), max(1, len(items)))
     out: list[Out | None] = [None] * len(items)
 
     def run(worker: int) -> None:

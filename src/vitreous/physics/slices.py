@@ -196,8 +196,9 @@ class SliceAccumulator:
         if self._native:
             _insert_native(self._sums, rotations.float(), k, float(self.padding), (values, weights))
         else:
-            moved = (k[0].to(rotations), k[1].to(rotations))
-            insert_plain(self._sums[0], rotations, moved, float(self.padding), (values, weights))
+            turned = rotations.float().to(self._sums.device)
+            moved, samples = (k[0].to(turned), k[1].to(turned)), (values.to(turned.device), weights.to(turned.device))
+            insert_plain(self._sums[0], turned, moved, float(self.padding), samples)
 
     def scale(self, factor: float) -> None:
         """Multiply all sums: forgetting."""
@@ -207,7 +208,7 @@ class SliceAccumulator:
         """Add what all processes inserted; afterwards each holds the same sums."""
         share = current_share()
         if share.size > 1:
-            total = self._sums.sum(0)
+            total = self._sums.sum(0).cpu()
             share.sum_(total)
             self._sums.zero_()
             self._sums[0] = total

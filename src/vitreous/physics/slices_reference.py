@@ -7,13 +7,27 @@ from torch import Tensor
 
 from vitreous.typing import Complex, Float, Int, Rotations
 
+Corner = tuple[Int[Tensor, "n k"], Float[Tensor, "n k"], Float[Tensor, "n k"]]
 
-def _corners(
-    grid_size: int, rotations: Rotations, k: tuple[Tensor, Tensor], padding: float
-) -> Iterator[tuple[Int[Tensor, "n k"], Float[Tensor, "n k"], Float[Tensor, "n k"]]]:
+
+def _corners(grid_size: int, rotations: Rotations, k: tuple[Tensor, Tensor], padding: float) -> Iterator[Corner]:
     """Yield flat index, weight and sign of the flip for the eight neighbours of every slice coordinate."""
-    plane = torch.stack([k[0], k[1]], 1).to(rotations)
-    position = padding * (plane @ rotations[:, :2])
+    for index, (x, y, z), _, sign in neighbours(grid_size, rotations, k, padding):
+        yield index, x * y * z, sign
+
+
+def neighbours(
+    grid_size: int, rotations: Rotations, k: tuple[Tensor, Tensor], padding: float
+) -> Iterator[tuple[Int[Tensor, "n k"], list[Float[Tensor, "n k"]], tuple[int, ...], Float[Tensor, "n k"]]]:
+    """The eight neighbours of every slice coordinate.
+
+    Yields
+    ------
+    tuple
+        Flat index; weights along x, y and z, of which the product counts; their slopes, each 1 or −1; sign of the flip.
+    """
+    kx, ky = (axis.to(rotations)[:, None] for axis in k)
+    position = padding * (kx * rotations[:, None, 0] + ky * rotations[:, None, 1])
     sign = 1 - 2 * (position[..., 0] < 0).to(rotations.dtype)
     position = position * sign[..., None]
     base = position.detach().floor()
@@ -24,10 +38,10 @@ def _corners(
     for dz in (0, 1):
         for dy in (0, 1):
             for dx in (0, 1):
-                parts = [
-                    fraction[..., axis] if step else 1 - fraction[..., axis] for axis, step in enumerate((dx, dy, dz))
-                ]
-                yield origin + (dz * grid_size + dy) * half + dx, parts[0] * parts[1] * parts[2], sign
+                steps = (dx, dy, dz)
+                parts = [fraction[..., axis] if step else 1 - fraction[..., axis] for axis, step in enumerate(steps)]
+                slopes = tuple(2 * step - 1 for step in steps)
+                yield origin + (dz * grid_size + dy) * half + dx, parts, slopes, sign
 
 
 def slice_plain(

@@ -22,6 +22,7 @@ from vitreous.reconstruct import solve_kernels
 from vitreous.typing import Complex, Float, Images, Int, Rotations
 
 _BATCH_VALUES = 4_000_000
+_SINGLE = (torch.complex64, torch.float32)
 
 
 def batches(n: int, box: int) -> Iterator[Int[Tensor, " b"]]:
@@ -53,10 +54,10 @@ def symmetry_copies(rotations: Rotations, group: PointGroup) -> Iterator[Rotatio
     return (rotations @ operation.to(rotations) for operation in group)
 
 
-def shell_of_grid(grid_size: int, padding: int) -> Int[Tensor, "g g h"]:
+def shell_of_grid(grid_size: int, padding: int, device: torch.device | str = "cpu") -> Int[Tensor, "g g h"]:
     """Unpadded shell of every voxel of a padded half-space grid."""
-    k = torch.arange(grid_size) - grid_size // 2
-    kx = torch.arange(grid_size // 2 + 1)
+    k = torch.arange(grid_size, device=device) - grid_size // 2
+    kx = torch.arange(grid_size // 2 + 1, device=device)
     radius = torch.sqrt((k[:, None, None] ** 2 + k[None, :, None] ** 2 + kx**2).float()) / padding
     return torch.floor(radius + 0.5).long()
 
@@ -66,7 +67,7 @@ def solve(
 ) -> Float[Tensor, "z y x"]:
     """Map of ``numerator / (denominator + prior + floor · shell mean)``, zero beyond the last shell.
 
-    The slices of the map have the units of the values that were inserted.
+    The slices of the map have the units of the values that were inserted. It comes in the CPU's memory.
 
     Parameters
     ----------
@@ -81,7 +82,7 @@ def solve(
     if prior is not None:
         added[: len(prior)] += prior[: len(added)]
     if accumulator.native_sums is None:
-        return map_from_grid(quotient_plain(accumulator, added), accumulator.box, accumulator.padding)
+        return map_from_grid(quotient_plain(accumulator, added), accumulator.box, accumulator.padding).cpu()
     n = accumulator.padding * accumulator.box
     out = torch.empty(n, n, n // 2 + 1, 2)
     solve_kernels.quotient_kernel(
@@ -92,8 +93,8 @@ def solve(
 
 def quotient_plain(accumulator: SliceAccumulator, added: Float[Tensor, " s"]) -> Complex[Tensor, "g g h"]:
     """Return ``numerator / (denominator + added)``, zero beyond the last shell."""
-    numerator, denominator = accumulator.totals()
-    shell = shell_of_grid(denominator.shape[0], accumulator.padding).to(denominator.device)
+    numerator, denominator = (values.to(dtype) for values, dtype in zip(accumulator.totals(), _SINGLE, strict=True))
+    shell = shell_of_grid(denominator.shape[0], accumulator.padding, denominator.device)
     total = denominator + added.to(denominator)[shell.clamp_max(len(added) - 1)]
     known = (shell < len(added)) & (total > 0)
     return torch.where(known, numerator / total.clamp_min(1e-30), torch.zeros_like(numerator))
@@ -114,7 +115,7 @@ def shell_weights_plain(accumulator: SliceAccumulator) -> Float[Tensor, " s"]:
     """Twin of :func:`shell_weights` in torch operations."""
     n_shells = accumulator.box // 2 + 1
     _, denominator = accumulator.totals()
-    shell = shell_of_grid(denominator.shape[0], accumulator.padding).to(denominator.device)
+    shell = shell_of_grid(denominator.shape[0], accumulator.padding, denominator.device)
     flat = shell.reshape(-1).clamp_max(n_shells)
-    sums = flat.new_zeros(n_shells + 1, dtype=torch.float64).index_add_(0, flat, denominator.reshape(-1).double())
+    sums = torch.bincount(flat, denominator.reshape(-1).double(), n_shells + 1)
     return (sums / torch.bincount(flat, minlength=n_shells + 1).clamp_min(1))[:n_shells].cpu()

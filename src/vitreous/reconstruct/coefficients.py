@@ -12,6 +12,7 @@ from math import sqrt
 import torch
 from torch import Tensor
 
+from vitreous.compute.device import compute_device
 from vitreous.compute.processes import current_share
 from vitreous.compute.progress import Progress
 from vitreous.data import Particles
@@ -22,6 +23,8 @@ from vitreous.reconstruct.group_balance import GroupBalance
 from vitreous.typing import Complex, Float, Int
 
 DEFAULT_CACHE_BYTES = 4_000_000_000
+GPU_SHARE = 0.5
+"""Share of a GPU's free memory that coefficients may take."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,10 @@ class Coefficients:
     def weighted(self, inverse_noise: Float[Tensor, " k"]) -> "Coefficients":
         """Both divided by the noise power of each coefficient."""
         return Coefficients(self.yc * inverse_noise, self.c2 * inverse_noise)
+
+    def to(self, device: torch.device) -> "Coefficients":
+        """Both in the memory of a device."""
+        return Coefficients(self.yc.to(device), self.c2.to(device))
 
     def scaled(
         self, gains: tuple[Float[Tensor, "g k"], Float[Tensor, "g k"]], groups: Int[Tensor, " n"]
@@ -83,6 +90,7 @@ class CoefficientStore:
         self.particles = particles
         self.disc: Disc = disc(particles.box, radius)
         self._cache: Coefficients | None = None
+        self._on_gpu: Coefficients | None = None
         self._rows: Int[Tensor, " n"] | None = None
         self.balance: GroupBalance | None = None
         needed = 12 * len(self.disc.kx) * len(particles) * current_share().on_machine
@@ -106,6 +114,7 @@ class CoefficientStore:
                 progress.advance(len(indices))
         share.sum_(yc, c2)
         self._cache = Coefficients(yc, c2)
+        self._on_gpu = _copied_to_gpu(self._cache, compute_device())
         return self
 
     def subset(self, rows: Int[Tensor, " n"], radius: float, progress: Progress) -> "CoefficientStore":
@@ -128,11 +137,24 @@ class CoefficientStore:
         return view
 
     def batch(self, indices: Int[Tensor, " b"], count: int | None = None) -> Coefficients:
-        """First ``count`` coefficients of some particles."""
-        part = self._as_read(indices, count)
+        """First ``count`` coefficients of some particles, in the CPU's memory."""
+        return self._balanced(self._as_read(indices, count), indices)
+
+    def device_batch(self, indices: Int[Tensor, " b"], count: int | None = None) -> Coefficients:
+        """Do as :meth:`batch`, in the memory of the computing device: from the copy there, if there is one."""
+        if self._on_gpu is None:
+            return self.batch(indices, count).to(compute_device())
+        rows = (indices if self._rows is None else self._rows[indices]).to(self._on_gpu.c2.device)
+        columns = (values[:, :count].index_select(0, rows) for values in (self._on_gpu.yc, self._on_gpu.c2))
+        return self._balanced(Coefficients(*columns), indices)
+
+    def _balanced(self, part: Coefficients, indices: Int[Tensor, " b"]) -> Coefficients:
         if self.balance is None:
             return part
-        return part.scaled(self.balance.gains(self.disc.shell[:count]), self.particles.optics.group[indices])
+        yc_gain, c2_gain = self.balance.gains(self.disc.shell[: part.c2.shape[1]])
+        device = part.c2.device
+        groups = self.particles.optics.group[indices].to(device)
+        return part.scaled((yc_gain.to(device), c2_gain.to(device)), groups)
 
     def _as_read(self, indices: Int[Tensor, " b"], count: int | None) -> Coefficients:
         if self._cache is None:
@@ -162,6 +184,14 @@ class CoefficientStore:
         signal = ((sums[0] - sums[1]) / sums[2].clamp_min(1e-12)).clamp_min(1e-3)
         total[0], signal[0] = total[1], 2 * signal[1]
         return Spectra(total.float(), signal.float())
+
+
+def _copied_to_gpu(kept: Coefficients, device: torch.device) -> Coefficients | None:
+    """Copy in the memory of a GPU, where there is one and it takes no more than half of what is free."""
+    if device.type == "cpu":
+        return None
+    free = torch.cuda.mem_get_info(device)[0] / current_share().on_machine
+    return kept.to(device) if kept.yc.nbytes + kept.c2.nbytes <= GPU_SHARE * free else None
 
 
 def _as_slice(indices: Int[Tensor, " b"]) -> slice | Tensor:

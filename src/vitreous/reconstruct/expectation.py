@@ -14,7 +14,6 @@ from vitreous.fourier.resize import resize_map
 from vitreous.physics.shifts import disc_phases
 from vitreous.physics.slices import FourierVolume
 from vitreous.reconstruct.backprojection import working_box
-from vitreous.reconstruct.coefficients import Coefficients
 from vitreous.reconstruct.estep import EStep, images_per_chunk, scratch
 from vitreous.reconstruct.rings import PoseGrid, RingReferences
 from vitreous.typing import Complex, Float, Int, Map
@@ -111,11 +110,6 @@ def references_of(path: EStep, maps: Sequence[Map], grid: PoseGrid, disc: Disc, 
 def centred_copies(yc: Complex[Tensor, "m k"], phases: Complex[Tensor, "t k"]) -> Float[Tensor, "mt k2"]:
     """Every image moved by every shift, real and imaginary parts interleaved, ``[m·t, 2k]``."""
     return torch.view_as_real(yc[:, None] * phases).flatten(2).flatten(0, 1)
-
-
-def on_device(part: Coefficients, device: torch.device) -> Coefficients:
-    """Coefficients in the memory of a device."""
-    return Coefficients(part.yc.to(device), part.c2.to(device))
 
 
 def _ring_volume(values: Map, radius: float) -> FourierVolume:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from vitreous.compute.device import compute_device
 from vitreous.compute.processes import current_share
 from vitreous.compute.progress import Progress
 from vitreous.data import Particles, Poses, ResolutionCurves, Result, Volume
@@ -103,7 +104,7 @@ def back_project_halves(
     k = (coefficients.kx, coefficients.ky)
     box = particles.box if radius is None else working_box(radius)
     copies = grid_copies(box, torch.get_num_threads())
-    first, second = (SliceAccumulator(box, threads=copies) for _ in range(2))
+    first, second = (SliceAccumulator(box, threads=copies, device=compute_device()) for _ in range(2))
     group = point_group(symmetry)
     dealt = current_share().mine(list(batches(len(particles), particles.box)))
     with progress.stage("Back-projecting", total=sum(map(len, dealt))):
@@ -117,8 +118,9 @@ def back_project_halves(
                 part = part.scaled(balance.gains(coefficients.shell), particles.optics.group[indices])
             for number, accumulator in ((1, first), (2, second)):
                 mine = half_sets[indices] == number
+                held = Coefficients(part.yc[mine], part.c2[mine]).to(compute_device())
                 for rotations in symmetry_copies(poses.rotations[indices][mine], group):
-                    accumulator.add(rotations, k, part.yc[mine], part.c2[mine])
+                    accumulator.add(rotations, k, held.yc, held.c2)
             progress.advance(len(indices))
     for accumulator in (first, second):
         accumulator.sum_over_processes()

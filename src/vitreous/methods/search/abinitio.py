@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vitreous.compute.device import compute_device
-from vitreous.compute.parallel import map_on_threads
+from vitreous.compute.parallel import map_on_threads, worker_count
 from vitreous.compute.processes import current_share, pieces
 from vitreous.compute.progress import Progress
 from vitreous.data import Journal
@@ -23,7 +23,6 @@ from vitreous.reconstruct.coefficients import Coefficients, CoefficientStore, Sp
 from vitreous.reconstruct.expectation import (
     AnyReferences,
     centred_copies,
-    on_device,
     references_of,
     score,
     sharpness_for,
@@ -196,7 +195,8 @@ class AbInitio:
         return accumulator
 
     def _empty_sums(self) -> SliceAccumulator:
-        return SliceAccumulator(self.box, threads=torch.get_num_threads(), dtype=torch.float64)
+        threads = torch.get_num_threads()
+        return SliceAccumulator(self.box, threads=threads, device=compute_device(), dtype=torch.float64)
 
     def _start_from(self, start: Sequence[Map], radius: float) -> StochasticMaps:
         """Begin with given maps, low-passed at the first radius."""
@@ -241,10 +241,10 @@ class AbInitio:
         at_a_time = references.images_per_chunk()
         sharpness = self._sharpness(batch[:at_a_time], references, inverse_noise, step)
         share, effective = current_share(), torch.zeros(len(batch))
-        sums = [RotationSums(len(references.rotations), count, device) for _ in range(torch.get_num_threads())]
+        sums = [RotationSums(len(references.rotations), count, device) for _ in range(worker_count())]
 
         def expect(worker: int, rows: Tensor) -> Tensor:
-            part = on_device(self.store.batch(batch[rows], count), device)
+            part = self.store.device_batch(batch[rows], count)
             weighted = part.weighted(inverse_noise)
             copies = centred_copies(weighted.yc, references.phases)
             found = sums[worker].add_posterior(copies, weighted.c2, references, sharpness)
@@ -272,7 +272,7 @@ class AbInitio:
         """Exponent that gives the step's effective number of poses, found on a few images; never above 1."""
         if step.effective_poses is None:
             return 1.0
-        part = on_device(self.store.batch(indices, len(inverse_noise)), inverse_noise.device).weighted(inverse_noise)
+        part = self.store.device_batch(indices, len(inverse_noise)).weighted(inverse_noise)
         scores = score(centred_copies(part.yc, references.phases), part.c2, references)
         return min(sharpness_for(scores, step.effective_poses), 1.0)
 

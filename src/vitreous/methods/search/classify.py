@@ -22,6 +22,7 @@ from vitreous.methods.search.given import at_image_scale, cut_off_radius
 from vitreous.methods.search.global_search import search_halves
 from vitreous.methods.search.method import SEARCH_RADIUS_SHARE, START_LEFT
 from vitreous.methods.search.refinement import Refinement, RefinementSettings
+from vitreous.methods.search.second_look import SecondLook
 from vitreous.methods.search.stages import Stages
 from vitreous.methods.search.verdict import independence
 from vitreous.reconstruct.abinitio_input import check_input, known_diameter_A
@@ -237,7 +238,8 @@ class _ClassifyRun:
             diameter_px, self.config.symmetry, self.config.rounds, self.config.search_radius, realign=True
         )
         refinement = Refinement(self.store, self.half_sets, settings)
-        rounds = ClassRounds(refinement)
+        reach = (SEARCH_RADIUS_SHARE * self.config.search_radius, self.config.shift_range_share)
+        rounds = ClassRounds(SecondLook(refinement, *reach, self.progress))
         saved = self.stages.get("refinement")
         fresh = rounds.start(found, starts["noise"], starts["maps"])
 

@@ -13,14 +13,14 @@ from vitreous.compute.processes import current_share, pieces
 from vitreous.compute.progress import Progress, SilentProgress
 from vitreous.geometry.grids import so3_grid
 from vitreous.methods.search.schedule import GRID_INPLANE, GRID_NSIDE, shift_grid
-from vitreous.physics.slices import FourierVolume
 from vitreous.reconstruct import posterior_kernels
 from vitreous.reconstruct.coefficients import Coefficients, CoefficientStore
 from vitreous.reconstruct.estep import EStep
-from vitreous.reconstruct.expectation import AnyReferences, centred_copies, cross_terms, on_device, references_of
-from vitreous.reconstruct.gauss_newton import RefinedPoses, Target, refine_poses
+from vitreous.reconstruct.expectation import AnyReferences, centred_copies, cross_terms, references_of
+from vitreous.reconstruct.gauss_newton import RefinedPoses, refine_poses
 from vitreous.reconstruct.posterior_plain import best_candidates
 from vitreous.reconstruct.rings import PoseGrid
+from vitreous.reconstruct.target import Target
 from vitreous.typing import Float, Int, Map, Rotations, Shifts
 
 MOST_CANDIDATES = 60
@@ -79,8 +79,12 @@ class GridSearch:
         Resolution of the search in pixels of frequency.
     shift_share
         Largest shift, as a share of the box.
+    fine_radius
+        Radius of the last steps of the polish; that of the search by default.
     estep
         How scores are computed.
+    most_candidates
+        Rotations of the grid, per image, that are polished.
     """
 
     def __init__(
@@ -93,18 +97,18 @@ class GridSearch:
         *,
         fine_radius: float | None = None,
         estep: EStep = "auto",
+        most_candidates: int = MOST_CANDIDATES,
     ) -> None:
         disc = store.disc
         count = disc.count(radius)
-        volume = FourierVolume.from_map(values)
         shifts = shift_grid(disc.box, radius, shift_share, None)
-        self.store = store
+        self.store, self.most_candidates = store, most_candidates
         device = compute_device()
         grid = PoseGrid(so3_grid(GRID_NSIDE, GRID_INPLANE).to(device), GRID_INPLANE, shifts.to(device))
         self.references = references_of(estep, [values], grid, disc, count)
         fine = radius if fine_radius is None else max(radius, fine_radius)
-        counts = (count, disc.count((radius * fine) ** 0.5), disc.count(fine))
-        self.targets = [Target(volume, disc, (1 / noise)[disc.shell[:n]]) for n in counts]
+        finest = Target.of(values, disc, noise, fine)
+        self.targets = [finest.inside(reach) for reach in (radius, (radius * fine) ** 0.5, fine)]
 
     def run(self, progress: Progress) -> GlobalPoses:
         """Score all images and polish their best few poses by Gauss–Newton."""
@@ -121,7 +125,7 @@ class GridSearch:
         blocks = share.mine(pieces(torch.arange(n), BLOCK))
         with progress.stage("Searching all particles", total=sum(map(len, blocks))):
             for block in blocks:
-                found = self._search_block(self.store.batch(indices[block], self.targets[-1].count))
+                found = self._search_block(self.store.device_batch(indices[block], self.targets[-1].count))
                 for column, values in zip(columns, found, strict=True):
                     column[block] = values
                 progress.advance(len(block))
@@ -131,7 +135,8 @@ class GridSearch:
     def _search_block(self, part: Coefficients) -> tuple[Tensor, ...]:
         references, coarse = self.references, self.targets[0]
         rows = torch.split(torch.arange(len(part)), references.images_per_chunk())
-        grid_search = map_on_threads(lambda _, r: _candidates(part, r, references, coarse), rows)
+        most = self.most_candidates
+        grid_search = map_on_threads(lambda _, r: _candidates(part, r, references, coarse, most), rows)
         images, turn, shift, *scores = (torch.cat(column) for column in zip(*grid_search, strict=True))
         poses = (references.rotations.cpu()[turn], references.shifts_px.cpu()[shift])
         for target, (steps, apart_deg) in zip(self.targets, RUNGS, strict=True):
@@ -177,25 +182,24 @@ def search_halves(
 
 
 def _candidates(
-    part: Coefficients, rows: Int[Tensor, " m"], references: AnyReferences, target: Target
+    part: Coefficients, rows: Int[Tensor, " m"], references: AnyReferences, target: Target, most: int
 ) -> tuple[Tensor, ...]:
     """Images, rotations and shifts of the likely poses on the grid; then how sure it is of each image's."""
     chosen = slice(int(rows[0]), int(rows[-1]) + 1)
     n = target.count
     weighted = Coefficients(part.yc[chosen, :n], part.c2[chosen, :n]).weighted(target.inverse_noise)
-    weighted = on_device(weighted, references.phases.device)
     cross = cross_terms(centred_copies(weighted.yc, references.phases), len(rows), references)
-    turn, shift, counts, *scores = _listed(cross, references.norms(weighted.c2))
+    turn, shift, counts, *scores = _listed(cross, references.norms(weighted.c2), most)
     listed = torch.arange(turn.shape[1]) < counts[:, None]
     return rows.repeat_interleave(counts), turn[listed], shift[listed], *scores
 
 
-def _listed(cross: Float[Tensor, "m t r"], norms: Float[Tensor, "m r"]) -> tuple[Tensor, ...]:
+def _listed(cross: Float[Tensor, "m t r"], norms: Float[Tensor, "m r"], most: int) -> tuple[Tensor, ...]:
     """Rotations and shifts ``[m, c]`` of the likely poses and how many each image has, then how sure it is of them."""
     if cross.device.type != "cpu":
-        return tuple(part.cpu() for part in best_candidates(cross, norms, MARGIN, MOST_CANDIDATES))
+        return tuple(part.cpu() for part in best_candidates(cross, norms, MARGIN, most))
     images = len(cross)
-    turn, shift = torch.zeros(2, images, MOST_CANDIDATES, dtype=torch.int64)
+    turn, shift = torch.zeros(2, images, most, dtype=torch.int64)
     counts = torch.empty(images, dtype=torch.int64)
     effective, probability, evidence = torch.empty(3, images)
     posterior_kernels.candidates_kernel(

@@ -13,11 +13,9 @@ import torch
 from torch import Tensor
 
 from vitreous.compute.processes import current_share, pieces
-from vitreous.methods.search.refinement import CHUNK, RefinementState
-from vitreous.physics.shifts import disc_phases
-from vitreous.physics.slices import FourierVolume
+from vitreous.methods.search.refinement import RefinementState, images_at_a_time
 from vitreous.reconstruct.coefficients import CoefficientStore
-from vitreous.reconstruct.gauss_newton import Target
+from vitreous.reconstruct.target import Target
 from vitreous.typing import Float, Int, Rotations, Shifts
 
 WORTH_A_WARNING = 0.05
@@ -79,11 +77,12 @@ def junk_probabilities(
 
 def gain_deviates(store: CoefficientStore, state: RefinementState, half_sets: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
     """``(G − E)/√(2E)`` of every particle at its pose, against the map of its half inside the last radius refined."""
-    inverse_noise = (1 / state.noise)[store.disc.shell[: store.disc.count(max(state.last_radius, 1.0))]]
     out = torch.zeros(len(store))
     for number, reference in zip((1, 2), state.references, strict=True):
         rows = torch.nonzero(half_sets == number)[:, 0]
-        target = Target(FourierVolume.from_map(reference), store.disc, inverse_noise)
+        if len(rows) == 0:
+            continue
+        target = Target.of(reference, store.disc, state.noise, max(state.last_radius, 1.0))
         out[rows] = deviates_at(store, rows, (state.rotations[rows], state.shifts_px[rows]), target)
     return out
 
@@ -92,16 +91,14 @@ def deviates_at(
     store: CoefficientStore, rows: Int[Tensor, " m"], poses: tuple[Rotations, Shifts], target: Target
 ) -> Float[Tensor, " m"]:
     """``(G − E)/√(2E)`` of some particles at given poses."""
-    disc, share, count = store.disc, current_share(), target.count
-    k = (disc.kx[:count].contiguous(), disc.ky[:count].contiguous())
-    out = torch.zeros(len(rows))
-    for chunk in share.mine(pieces(torch.arange(len(rows)), CHUNK)):
-        part = store.batch(rows[chunk], count)
-        slices = target.volume.sample(poses[0][chunk], *k)
-        data = part.yc * disc_phases(-poses[1][chunk], disc, count)
+    share, out = current_share(), torch.zeros(len(rows))
+    for chunk in share.mine(pieces(torch.arange(len(rows)), images_at_a_time(target.count))):
+        part = store.device_batch(rows[chunk], target.count)
+        slices = target.slices(poses[0][chunk].to(target.device))
+        data = target.centred(part, poses[1][chunk].to(target.device))
         cross = ((data.conj() * slices).real * target.inverse_noise).sum(1)
         expected = (part.c2 * slices.abs().square() * target.inverse_noise).sum(1)
-        out[chunk] = (cross - expected) * (2 / expected.clamp_min(1e-6)).sqrt()
+        out[chunk] = ((cross - expected) * (2 / expected.clamp_min(1e-6)).sqrt()).cpu()
     share.sum_(out)
     return out
 

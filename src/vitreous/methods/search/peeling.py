@@ -29,6 +29,10 @@ MOST = 6000
 FEWEST = 200
 """Fewer images are not searched on their own: the next map is a variant of the last one."""
 
+CANDIDATES = 8
+"""Poses of an image that are polished to find out how well a map explains it; its own pose matters less than which map
+that is."""
+
 
 @dataclass(frozen=True)
 class Peeling:
@@ -79,6 +83,7 @@ class Peeling:
     def _deviates(self, rows: Int[Tensor, " m"], values: Map) -> Float[Tensor, " m"]:
         """How far the gain of each image lies below that of a projection of the map, at its best pose on the grid."""
         white = torch.ones(int(self.store.disc.shell[-1]) + 1)
-        search = GridSearch(self.store, values, white, self.config.search_radius, self.config.shift_range_share)
+        reach = (self.config.search_radius, self.config.shift_range_share)
+        search = GridSearch(self.store, values, white, *reach, most_candidates=CANDIDATES)
         found = search.run_on(rows)
         return deviates_at(self.store, rows, (found.rotations, found.shifts_px), search.targets[-1])

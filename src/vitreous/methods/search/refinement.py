@@ -8,22 +8,25 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vitreous.compute.device import compute_device
 from vitreous.compute.processes import current_share, pieces
 from vitreous.compute.progress import Progress
 from vitreous.constants import FSC_GOLD_STANDARD
 from vitreous.data import Volume
 from vitreous.fourier.filters import low_pass
+from vitreous.fourier.resize import resize_map
 from vitreous.fourier.shells import crossing_shell, fsc
 from vitreous.geometry.rotations import vector_from_rotation
 from vitreous.geometry.symmetry import point_group
 from vitreous.physics.shifts import disc_phases
-from vitreous.physics.slices import FourierVolume, SliceAccumulator
+from vitreous.physics.slices import SliceAccumulator
 from vitreous.reconstruct.align_maps import drift_between, rotate_map
-from vitreous.reconstruct.backprojection import shell_weights, solve, symmetry_copies
+from vitreous.reconstruct.backprojection import shell_weights, solve, symmetry_copies, working_box
 from vitreous.reconstruct.coefficients import Coefficients, CoefficientStore
-from vitreous.reconstruct.gauss_newton import RefinedPoses, Target, pose_costs, refine_poses
+from vitreous.reconstruct.gauss_newton import RefinedPoses, pose_costs, refine_poses
 from vitreous.reconstruct.known_poses import grid_copies
 from vitreous.reconstruct.masks import auto_mask, sphere_mask
+from vitreous.reconstruct.target import Target
 from vitreous.typing import Bool, Float, Int, Map, Rotations, Shifts
 
 RADIUS_GROWTH = 1.35
@@ -32,10 +35,20 @@ RADIUS_MARGIN = 3.0
 
 STEPS_PER_ROUND = 3
 CHUNK = 256
+"""Images that are refined and inserted together."""
+
+GPU_CHUNK_VALUES = 10_000_000
+"""Coefficients of images that are handled together on a GPU; insertion takes about 150 bytes for each."""
+
 MASK_SHARE = 1.15
 PATIENCE = 2
 LARGEST_DRIFT_RAD = 0.1
 """Phase at the particle's edge, at the current radius, that independent halves may have between them."""
+
+BOX_REACH, SMALL_SHARE = 1.6, 0.67
+"""Maps of a round go 1.6 times as far as its radius, more than the next one can grow; where a box of two thirds of the
+images' or less holds that, they are made in such a box: most of the time of a large box would go into its transforms,
+masks and turns."""
 
 LEAST_PROGRESS = 0.25
 """Refinement stops after two rounds that bring less than a quarter of a shell."""
@@ -189,18 +202,24 @@ class Refinement:
         """
         weights = torch.ones(len(self.store)) if weights is None else weights
         (rotations, shifts, costs), residual, accumulators = self._refined(state, weights)
-        raw = [solve(a) * self.mask for a in accumulators]
-        move = self._drift(raw, state.radius) if self.settings.realign else None
+        box, full, share = accumulators[0].box, self.store.disc.box, current_share()
+        sphere, voxel_px = self._sphere(box), full / box
+        raw = [solve(a) * sphere for a in accumulators]
+        move = share.from_first(self._drift(raw, state.radius) if self.settings.realign else None)
         if move is not None:
             mine = self.members[1]
-            raw[1] = rotate_map(Volume(raw[1], 1.0), *move).values
+            raw[1] = rotate_map(Volume(raw[1], voxel_px), *move).values
             rotations[mine] = rotations[mine] @ move[0].T
             shifts[mine] += (rotations[mine] @ move[1])[:, :2]
-        solvent = self._solvent_mask(raw, state.radius)
-        curve = _of_the_particle(fsc(raw[0], raw[1]).float(), float(self.mask.sum() / solvent.sum()))
+        solvent = self._solvent_mask(raw, state.radius) * sphere
+        curve = _of_the_particle(fsc(raw[0], raw[1]).float(), float(sphere.sum() / solvent.sum()))
+        curve = share.from_first(curve)
         first, second = (self._regularised(a, curve, solvent) for a in accumulators)
         if move is not None:
-            second = rotate_map(Volume(second, 1.0), *move).values
+            second = rotate_map(Volume(second, voxel_px), *move).values
+        if box < full:
+            first, second = resize_map(first, full), resize_map(second, full)
+        known = min(len(curve), len(state.curve))
         return replace(
             state,
             rotations=rotations,
@@ -208,8 +227,19 @@ class Refinement:
             costs=costs,
             references=(first, second),
             noise=self._noise(state.noise, residual, int(state.radius)),
-            curve=curve,
+            curve=torch.cat([curve[:known], torch.zeros(len(state.curve) - known)]),
         )
+
+    def _box(self, radius: float) -> int:
+        """Box of the maps of a round."""
+        full = self.store.disc.box
+        small = working_box(min(BOX_REACH * radius, self.largest_radius))
+        return small if small <= SMALL_SHARE * full else full
+
+    def _sphere(self, box: int) -> Map:
+        """Soft sphere around the particle in a box over the field of the images."""
+        full = self.store.disc.box
+        return self.mask if box == full else particle_mask(box, self.settings.diameter_px * box / full)
 
     def _refined(
         self, state: RefinementState, weights: Float[Tensor, " n"]
@@ -218,21 +248,24 @@ class Refinement:
 
         Every process refines and inserts its share of the particles; afterwards all hold everything.
         """
-        disc, share = self.store.disc, current_share()
-        count, n_shells = disc.count(state.radius), len(state.noise)
+        share, n_shells, disc, box = current_share(), len(state.noise), self.store.disc, self._box(state.radius)
+        inserted = len(disc.kx) if box == disc.box else disc.count(BOX_REACH * state.radius)
         before = (state.rotations, state.shifts_px, state.costs)
         poses = tuple(torch.zeros_like(column) for column in before)
         residual = torch.zeros(2, n_shells, dtype=torch.float64)
         accumulators = []
         for members, reference in zip(self.members, state.references, strict=True):
-            target = Target(FourierVolume.from_map(reference), disc, (1 / state.noise)[disc.shell[:count]])
-            accumulator = self._empty_sums()
-            for rows in share.mine(pieces(members[weights[members] > 0], CHUNK)):
-                part, weight = self.store.batch(rows), weights[rows, None]
+            small = reference if box == disc.box else resize_map(reference, working_box(state.radius))
+            target = Target.of(small, disc, state.noise, state.radius)
+            accumulator = self._empty_sums(box)
+            for rows in share.mine(pieces(members[weights[members] > 0], images_at_a_time(inserted))):
+                part = self.store.device_batch(rows, inserted)
+                weight = weights[rows, None].to(target.device)
                 found = refine_poses(target, part, before[0][rows], before[1][rows], steps=STEPS_PER_ROUND)
                 poses[0][rows], poses[1][rows], poses[2][rows] = found.rotations, found.shifts_px, found.costs
-                residual += self._residual(target, part, found, weight, n_shells)
-                self._insert(accumulator, part, found, weight)
+                placed = found.to(target.device)
+                residual += self._residual(target, part, placed, weight, n_shells)
+                self._insert(accumulator, part, placed, weight)
             accumulators.append(accumulator)
         share.sum_(*poses, residual)
         for accumulator in accumulators:
@@ -242,14 +275,17 @@ class Refinement:
             column[left] = old[left]
         return (poses[0], poses[1], poses[2]), residual, accumulators
 
-    def _empty_sums(self) -> SliceAccumulator:
-        box = self.store.disc.box
+    def _empty_sums(self, box: int) -> SliceAccumulator:
         copies = grid_copies(box, torch.get_num_threads(), torch.float64)
-        return SliceAccumulator(box, threads=copies, dtype=torch.float64)
+        return SliceAccumulator(box, threads=copies, device=compute_device(), dtype=torch.float64)
 
     def _drift(self, raw: list[Map], radius: float) -> tuple[Float[Tensor, "3 3"], Float[Tensor, " 3"]] | None:
-        """Move that brings the second half onto the first, or None where it is too small to matter at a radius."""
+        """Move that brings the second half onto the first, its shift in pixels of the images.
+
+        None where it is too small to matter at a radius.
+        """
         turn, shift = drift_between(raw[1], raw[0], radius)
+        shift = shift * self.store.disc.box / raw[0].shape[-1]
         path_px = float(vector_from_rotation(turn[None]).norm()) * self.settings.diameter_px / 2 + float(shift.norm())
         return (turn, shift) if path_px * 2 * math.pi * radius / self.store.disc.box > LARGEST_DRIFT_RAD else None
 
@@ -257,21 +293,21 @@ class Refinement:
         self, accumulator: SliceAccumulator, part: Coefficients, poses: RefinedPoses, weight: Float[Tensor, "n 1"]
     ) -> None:
         disc = self.store.disc
-        values = part.yc * disc_phases(-poses.shifts_px, disc) * weight
+        count = part.c2.shape[1]
+        k = (disc.kx[:count].contiguous(), disc.ky[:count].contiguous())
+        values = part.yc * disc_phases(-poses.shifts_px, disc, count) * weight
         for copy in symmetry_copies(poses.rotations, point_group(self.settings.symmetry)):
-            accumulator.add(copy.contiguous(), (disc.kx, disc.ky), values, part.c2 * weight)
+            accumulator.add(copy.contiguous(), k, values, part.c2 * weight)
 
     def _residual(
         self, target: Target, part: Coefficients, poses: RefinedPoses, weight: Float[Tensor, "n 1"], n_shells: int
     ) -> Float[Tensor, "2 s"]:
         """``Σ C²(|Y|² − explained)`` and ``ΣC²`` per shell, of which the quotient is the noise power."""
-        disc, n = self.store.disc, target.count
-        slices = target.volume.sample(poses.rotations, disc.kx[:n].contiguous(), disc.ky[:n].contiguous())
-        moved = part.yc[:, :n] * disc_phases(-poses.shifts_px, disc, n)
-        c2 = part.c2[:, :n]
+        slices, moved = target.slices(poses.rotations), target.centred(part, poses.shifts_px)
+        c2 = part.c2[:, : target.count]
         left = moved.abs().square() + c2 * (c2 * slices.abs().square() - 2 * (moved.conj() * slices).real)
-        sums = torch.stack([(weight * left).sum(0), (weight * c2).sum(0)]).double()
-        return torch.zeros(2, n_shells, dtype=torch.float64).index_add_(1, disc.shell[:n], sums)
+        sums = torch.stack([(weight * left).sum(0), (weight * c2).sum(0)]).double().cpu()
+        return torch.zeros(2, n_shells, dtype=torch.float64).index_add_(1, target.disc.shell[: target.count], sums)
 
     def _noise(self, before: Float[Tensor, " s"], residual: Float[Tensor, "2 s"], radius: int) -> Float[Tensor, " s"]:
         """Residual power inside the radius (not below 0.8 of the background's); 1 beyond."""
@@ -282,10 +318,10 @@ class Refinement:
         return noise
 
     def _solvent_mask(self, raw: list[Map], radius: float) -> Map:
-        """Soft mask around the molecule, made from both half-maps, inside the sphere."""
-        voxel_A = self.store.particles.pixel_size_A
+        """Soft mask around the molecule, made from both half-maps."""
         mean = low_pass((raw[0] + raw[1]) / 2, radius)
-        return auto_mask(Volume(mean, voxel_A), self.store.disc.box * voxel_A / radius).values * self.mask
+        field_A = self.store.disc.box * self.store.particles.pixel_size_A
+        return auto_mask(Volume(mean, field_A / len(mean)), field_A / radius).values
 
     def _regularised(self, accumulator: SliceAccumulator, curve: Float[Tensor, " s"], mask: Map) -> Map:
         """Wiener map of one half: the prior is the mean weight over ``FSC / (1 − FSC)`` (Scheres 2012)."""
@@ -319,6 +355,11 @@ class Refinement:
         return RefinementState(*poses, costs, references, padded, self.settings.start_radius, curve, doubtful)
 
 
+def images_at_a_time(count: int) -> int:
+    """How many images of so many coefficients are refined and inserted together on the computing device."""
+    return CHUNK if compute_device().type == "cpu" else max(64, GPU_CHUNK_VALUES // count)
+
+
 def particle_mask(box: int, diameter_px: float) -> Map:
     """Soft sphere around a particle, a little larger than it."""
     return sphere_mask(box, min(MASK_SHARE * diameter_px / 2 + 1, box / 2 - 3), 3.0)
@@ -334,11 +375,11 @@ def log_likelihoods(
     store: CoefficientStore, state: RefinementState, half_sets: Int[Tensor, " n"], radius: float
 ) -> Float[Tensor, " n"]:
     """Log-likelihood gain of every particle over an empty image, at its pose, inside a radius."""
-    count = store.disc.count(radius)
     out, share = torch.zeros(len(store)), current_share()
     for number, reference in zip((1, 2), state.references, strict=True):
-        target = Target(FourierVolume.from_map(reference), store.disc, (1 / state.noise)[store.disc.shell[:count]])
-        for rows in share.mine(pieces(torch.nonzero(half_sets == number)[:, 0], CHUNK)):
-            out[rows] = -pose_costs(target, store.batch(rows), state.rotations[rows], state.shifts_px[rows])
+        target = Target.of(reference, store.disc, state.noise, radius)
+        for rows in share.mine(pieces(torch.nonzero(half_sets == number)[:, 0], images_at_a_time(target.count))):
+            pose = (column[rows].to(target.device) for column in (state.rotations, state.shifts_px))
+            out[rows] = -pose_costs(target, store.device_batch(rows, target.count), *pose).cpu()
     share.sum_(out)
     return out

@@ -8,10 +8,10 @@ from vitreous.compute.processes import current_share, pieces
 from vitreous.compute.progress import Progress
 from vitreous.methods.search.global_search import GridSearch
 from vitreous.methods.search.junk import gain_deviates
-from vitreous.methods.search.refinement import Refinement, RefinementState
-from vitreous.physics.slices import FourierVolume
+from vitreous.methods.search.refinement import Refinement, RefinementState, images_at_a_time
 from vitreous.reconstruct.estep import EStep
-from vitreous.reconstruct.gauss_newton import Target, refine_poses
+from vitreous.reconstruct.gauss_newton import refine_poses
+from vitreous.reconstruct.target import Target
 from vitreous.typing import Bool, Float, Tensor
 
 AFTER_ROUNDS = (3, 5, 7)
@@ -26,7 +26,6 @@ UNLIKELY_DEVIATE = 2.0
 SURE_LEAD = 7.0
 """Nats by which a pose has to be ahead of all others to be doubtful no more."""
 
-BLOCK = 256
 STEPS = 6
 
 
@@ -53,23 +52,25 @@ class SecondLook:
     estep: EStep = "auto"
 
     def __call__(self, state: RefinementState) -> RefinementState:
-        """Replace doubtful poses by those of a fresh search that have a lower cost inside the radius of the rounds."""
+        """Look again at what was doubtful or is unlikely."""
+        return self.at(state, state.doubtful | self._unlikely(state))
+
+    def at(self, state: RefinementState, chosen: Bool[Tensor, " n"]) -> RefinementState:
+        """Replace poses by those of a fresh search that have a lower cost inside the radius of the rounds."""
         rotations, shifts = state.rotations.clone(), state.shifts_px.clone()
-        store, share = self.refinement.store, current_share()
-        doubtful = state.doubtful | self._unlikely(state)
-        count = store.disc.count(state.radius)
+        store, share, doubtful = self.refinement.store, current_share(), chosen.clone()
         for members, reference in zip(self.refinement.members, state.references, strict=True):
-            rows = members[doubtful[members]]
+            rows = members[chosen[members]]
             if len(rows) == 0:
                 continue
             part = store.subset(rows, state.radius, self.progress)
             reach = (self.radius, self.shift_share)
             search = GridSearch(part, reference, state.noise, *reach, fine_radius=state.radius, estep=self.estep)
             fresh = search.run(self.progress)
-            target = Target(FourierVolume.from_map(reference), store.disc, (1 / state.noise)[store.disc.shell[:count]])
+            target = Target.of(reference, store.disc, state.noise, state.radius)
             turned, moved = torch.zeros(len(rows), 3, 3), torch.zeros(len(rows), 2)
-            for block in share.mine(pieces(torch.arange(len(rows)), BLOCK)):
-                mine, images = rows[block], part.batch(block, count)
+            for block in share.mine(pieces(torch.arange(len(rows)), images_at_a_time(target.count))):
+                mine, images = rows[block], part.device_batch(block, target.count)
                 old = refine_poses(target, images, rotations[mine], shifts[mine], steps=STEPS)
                 new = refine_poses(target, images, fresh.rotations[block], fresh.shifts_px[block], steps=STEPS)
                 better = new.costs < old.costs
