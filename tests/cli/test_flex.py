@@ -29,6 +29,7 @@ def runs(stack: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pat
     flex = ["flex", str(stack), "--dims", "2", "--clusters", "3", *COMMON]
     assert main([*flex, "-o", str(folder / "cryodrgn"), *QUICK, "--epochs", "1", "--batch", "16"]) == 0
     noo = ["--method", "cryonoo", "--epochs", "2", "--noo.warmup", "1", "--noo.expander", "16"]
+    noo += ["--encoder", "maps", "--encoder-maps", "2"]
     assert main([*flex, "-o", str(folder / "cryonoo"), *QUICK, "--batch", "16", *noo]) == 0
     autodecoder = ["--method", "autodecoder", "--epochs", "1", "--decoder", "basis", "--autodecoder.embed-steps", "5"]
     assert main([*flex, "-o", str(folder / "autodecoder"), *QUICK, "--batch", "16", *autodecoder]) == 0
@@ -111,6 +112,9 @@ def test_runs_that_do_not_fit_are_refused(runs, stack, tmp_path, capsys) -> None
         (["--autodecoder.embed-steps", "9"], "belongs to --method autodecoder"),
         (["--decoder", "basis", "--refine-poses"], "--refine-poses cannot be used"),
         (["--noo.weight", "1"], "belongs to --method cryonoo"),
+        (["--method", "autodecoder", "--encoder", "maps"], "--encoder does not belong to --method autodecoder"),
+        (["--method", "cryonoo", "--noo.views", "turned", "--encoder", "maps"], "--noo.views cannot be used"),
+        (["--encoder-maps", "0"], "--encoder-maps cannot be used"),
         (["--method", "cryonoo", "--noo.warmup", "30"], "--noo.warmup cannot be used"),
         (["--minutes", "-1"], "--minutes must be positive"),
     ],

@@ -114,6 +114,8 @@ class Flex:
             owner = "cryonoo" if name == "noo" else name
             if self.method != owner and getattr(self, name) != usual:
                 raise ConfigError(f"--{name}.* belongs to --method {owner}", remedy="Leave it out")
+        if self.method == "autodecoder" and self.network.encoder != CryoDrgnConfig().encoder:
+            raise ConfigError("--encoder does not belong to --method autodecoder: it has none", remedy="Leave it out")
         if self.method == "cryonoo":
             self.noo.refuse_unless_reached(self.network)
 
@@ -143,8 +145,15 @@ class Flex:
         if self.method == "pca":
             return get("pca")(self.dims, self.pca).run(particles, progress)
         device = resolve_device(self.common.device)
-        train = self._trainer(progress, folder, device)
-        return get(self.method)(self.dims, *self._settings()).run(particles, progress, train, device)
+        method = get(self.method)(self.dims, *self._settings(), **self._maps(particles, progress))
+        return method.run(particles, progress, self._trainer(progress, folder, device), device)
+
+    def _maps(self, particles: Particles, progress: Progress) -> dict[str, Tensor]:
+        """Principal maps of an encoder that looks for them."""
+        if self.network.encoder != "maps":
+            return {}
+        config = PcaConfig(seed=self.network.seed)
+        return {"maps": get("pca")(self.network.encoder_maps, config).run(particles, progress)[1].maps}
 
     def _settings(self) -> tuple[Any, ...]:
         of_method = {"cryonoo": (self.noo,), "autodecoder": (self.autodecoder,)}
@@ -182,13 +191,18 @@ class Flex:
 
     def _estimate(self, particles: Particles) -> Estimate:
         """Images up to 2 GB, and the activations of a batch or padded grids; products of networks, or insertions."""
-        n, pixels = len(particles), 0.39 * particles.box**2
-        images = min(12 * n * pixels, 2e9)
         if self.method == "pca":
-            grids = 20 * (1 + self.dims) * (2 * particles.box) ** 3
-            seconds = 1e-7 * n * pixels * (1 + self.dims) * self.pca.iterations
-            return Estimate(grids + 8e8, seconds)
+            return _estimate_maps(particles, self.dims, self.pca.iterations)
         net = self.network
+        if net.encoder == "maps":
+            fitted = _estimate_maps(particles, net.encoder_maps, PcaConfig().iterations)
+            rest = self._estimate_networks(particles)
+            return Estimate(max(fitted.memory_bytes, rest.memory_bytes), fitted.core_seconds + rest.core_seconds)
+        return self._estimate_networks(particles)
+
+    def _estimate_networks(self, particles: Particles) -> Estimate:
+        net, n, pixels = self.network, len(particles), 0.39 * particles.box**2
+        images = min(12 * n * pixels, 2e9)
         if net.decoder == "basis":
             maps = 1 + (net.basis_maps or self.dims)
             of_basis = 5 * 8 * maps * (2.0 * particles.box + 1) ** 2 * (particles.box + 1)
@@ -196,3 +210,9 @@ class Flex:
         activations = 30.0 * net.batch * pixels * net.decoder_width * (1 + net.decoder_layers)
         products = 6.0 * n * net.epochs * pixels * net.decoder_width**2 * (1 + net.decoder_layers)
         return Estimate(images + activations + 8e8, products / _FLOPS)
+
+
+def _estimate_maps(particles: Particles, dims: int, rounds: int) -> Estimate:
+    """Padded grids of all maps, and insertions into them."""
+    grids = 20 * (1 + dims) * (2 * particles.box) ** 3
+    return Estimate(grids + 8e8, 1e-7 * len(particles) * 0.39 * particles.box**2 * (1 + dims) * rounds)

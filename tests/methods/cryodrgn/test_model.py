@@ -55,9 +55,10 @@ def test_opposite_points_are_conjugate(model, generator) -> None:
 def test_the_encoder_sees_phase_flipped_images(model, generator) -> None:
     values = torch.randn(3, len(model.kxy), dtype=torch.complex64)
     ctf = torch.randn(3, len(model.kxy), generator=generator)
-    first, second = model.encode(values, ctf), model.encode(values * ctf.sign(), ctf.abs())
+    R = random_rotations(3, generator).float()
+    first, second = model.encode(values, ctf, R), model.encode(values * ctf.sign(), ctf.abs(), R)
     torch.testing.assert_close(first.mean, second.mean)
-    assert not torch.allclose(first.mean, model.encode(values, ctf.abs()).mean)
+    assert not torch.allclose(first.mean, model.encode(values, ctf.abs(), R).mean)
 
 
 def test_divergence_is_that_of_torch(generator) -> None:

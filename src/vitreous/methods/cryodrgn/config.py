@@ -11,6 +11,13 @@ from vitreous.nn.positional import Encoding
 class CryoDrgnConfig:
     """Settings of the networks and of their training."""
 
+    encoder: Literal["pixels", "maps"] = "pixels"
+    """pixels, a network of the image; or maps, a network of how much of a few principal maps the image shows in its own
+    orientation, which are fitted first."""
+
+    encoder_maps: int = 10
+    """Principal maps that --encoder maps looks for."""
+
     encoder_width: int = 256
     """Width of the encoder's residual layers."""
 
@@ -78,7 +85,7 @@ class CryoDrgnConfig:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be, naming the flag."""
-        at_least_one = ("encoder_width", "decoder_width", "epochs", "batch")
+        at_least_one = ("encoder_maps", "encoder_width", "decoder_width", "epochs", "batch")
         for name, low in {
             **dict.fromkeys(at_least_one, 1),
             **dict.fromkeys(("encoder_layers", "decoder_layers", "beta_ramp", "pose_wait", "seed", "basis_maps"), 0),

@@ -53,7 +53,8 @@ class Distiller(nn.Module):
         level = self.level(batch, outcome)
         views, ctf = self.views(autoencoder, batch, outcome, level)
         count = len(views)
-        means = autoencoder.encode(torch.cat(views), ctf.repeat(count, 1)).mean
+        rotations = batch["rotations"].repeat(count, 1, 1)
+        means = autoencoder.encode(torch.cat(views), ctf.repeat(count, 1), rotations).mean
         losses = [self.agreement(outcome.z, mean) for mean in means.chunk(count)]
         return torch.stack(losses).sum(), level
 

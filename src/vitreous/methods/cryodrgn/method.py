@@ -8,7 +8,7 @@ from torch import Tensor
 
 from vitreous.compute.progress import Progress
 from vitreous.data import Latents, Particles, Result, Volume
-from vitreous.errors import InputError
+from vitreous.errors import ConfigError, InputError
 from vitreous.methods.cryodrgn.autodecoder import LatentTraining, TrainedAutodecoder, refuse_moving_poses
 from vitreous.methods.cryodrgn.config import AutodecoderConfig, CryoDrgnConfig
 from vitreous.methods.cryodrgn.distillation import DistillingTraining
@@ -53,7 +53,7 @@ class TrainedAutoencoder:
         """Load what :attr:`state` held."""
         of_networks = dict(state)
         box, pixel_size_A = int(of_networks.pop("box")), float(of_networks.pop("pixel_size_A"))
-        model = Autoencoder(box, len(state["encoder.last.bias"]) // 2, config)
+        model = Autoencoder(box, len(state["encoder.last.bias"]) // 2, config, maps=state.get("encoder.maps"))
         model.load_state_dict(of_networks)
         return cls(model.eval().to(device), config, pixel_size_A)
 
@@ -75,6 +75,7 @@ class TrainedAutoencoder:
         InputError
             Where the particles have no poses.
         """
+        _refuse_multiplied(particles, self.config)
         return self.embed_images(FourierImages(particles, self.config.window, float(self.model.scale)), progress)
 
     def embed_images(self, images: FourierImages, progress: Progress) -> Latents:
@@ -102,11 +103,19 @@ class CryoDrgn:
         Size of the latents.
     config
         Networks and training.
+    maps
+        A mean and principal maps, for an encoder that looks for them: those of :class:`vitreous.methods.pca.Pca`.
+
+    Raises
+    ------
+    ConfigError
+        Where the encoder needs maps and there are none.
     """
 
-    def __init__(self, dims: int, config: CryoDrgnConfig | None = None) -> None:
-        self.dims = dims
+    def __init__(self, dims: int, config: CryoDrgnConfig | None = None, *, maps: Tensor | None = None) -> None:
+        self.dims, self.maps = dims, maps
         self.config = config or CryoDrgnConfig()
+        _refuse_missing(self.config, maps)
 
     def run(
         self, particles: Particles, progress: Progress, train: Train, device: torch.device | str = "cpu"
@@ -134,8 +143,9 @@ class CryoDrgn:
         InputError
             Where the particles have no poses.
         """
+        _refuse_multiplied(particles, self.config)
         images = FourierImages(particles, self.config.window).load(progress)
-        task = Training(images, self.dims, self.config)
+        task = Training(images, self.dims, self.config, self.maps)
         return _embedded(task, train(task), progress, device)
 
 
@@ -150,16 +160,26 @@ class CryoNoo:
         Networks and training.
     noo
         Self-distillation.
+    maps
+        See :class:`CryoDrgn`.
 
     Raises
     ------
     ConfigError
-        Where batches are too small, or end before the warm-up does.
+        Where batches are too small, or end before the warm-up does, or the encoder needs maps and there are none.
     """
 
-    def __init__(self, dims: int, config: CryoDrgnConfig | None = None, noo: CryoNooConfig | None = None) -> None:
-        self.dims = dims
+    def __init__(
+        self,
+        dims: int,
+        config: CryoDrgnConfig | None = None,
+        noo: CryoNooConfig | None = None,
+        *,
+        maps: Tensor | None = None,
+    ) -> None:
+        self.dims, self.maps = dims, maps
         self.config, self.noo = config or CryoDrgnConfig(), noo or CryoNooConfig()
+        _refuse_missing(self.config, maps)
         self.noo.refuse_unless_reached(self.config)
 
     def run(
@@ -177,8 +197,9 @@ class CryoNoo:
                 "views cannot be rendered of particles that were multiplied by their CTF: the noise is no longer white",
                 remedy="Extract the particles without the multiplication, or use --method cryodrgn",
             )
+        _refuse_multiplied(particles, self.config)
         images = FourierImages(particles, self.config.window).load(progress)
-        task = DistillingTraining(Training(images, self.dims, self.config), self.noo)
+        task = DistillingTraining(Training(images, self.dims, self.config, self.maps), self.noo)
         return _embedded(task.base, _below(train(task), _NETWORK), progress, device)
 
 
@@ -219,6 +240,19 @@ class Autodecoder:
         model = TrainedAutodecoder.from_state(state, self.config, self.settings, device)
         latents = model.known(images, parameters["latents"].clone(), progress)
         return Result(latents=latents.mean, latent_std=latents.std, state=state), model
+
+
+def _refuse_missing(config: CryoDrgnConfig, maps: Tensor | None) -> None:
+    if config.encoder == "maps" and maps is None:
+        raise ConfigError("--encoder maps needs principal maps", remedy="Fit them with Pca and pass its maps")
+
+
+def _refuse_multiplied(particles: Particles, config: CryoDrgnConfig) -> None:
+    if particles.ctf_premultiplied and config.encoder == "maps":
+        raise InputError(
+            "--encoder maps does not take particles that were multiplied by their CTF: the noise is no longer white",
+            remedy="Extract the particles without the multiplication, or use --encoder pixels",
+        )
 
 
 def _embedded(

@@ -12,8 +12,8 @@ from vitreous.data import Volume
 from vitreous.fourier.transform import irfft3_centred
 from vitreous.methods.cryodrgn.config import CryoDrgnConfig
 from vitreous.methods.cryodrgn.decoders import Decoder, make_decoder
+from vitreous.methods.cryodrgn.encoders import Encoder, MapsEncoder, PixelEncoder
 from vitreous.methods.cryodrgn.images import Views, half_disc
-from vitreous.nn.residual_mlp import ResidualMLP
 from vitreous.typing import Complex, Float, Rotations
 
 
@@ -44,25 +44,31 @@ class Autoencoder(nn.Module):
         The networks.
     scale
         Number by which coefficients were divided, kept with the parameters.
+    maps
+        Of an encoder that looks for principal maps.
     """
 
     kxy: Tensor
     scale: Tensor
 
-    def __init__(self, box: int, dims: int, config: CryoDrgnConfig, scale: float = 1.0) -> None:
+    def __init__(
+        self, box: int, dims: int, config: CryoDrgnConfig, scale: float = 1.0, *, maps: Tensor | None = None
+    ) -> None:
         super().__init__()
         disc = half_disc(box)
         self.box, self.dims = box, dims
         self.register_buffer("kxy", torch.stack([disc.kx, disc.ky], -1), persistent=False)
         self.register_buffer("scale", torch.tensor(scale))
-        self.encoder = ResidualMLP(2 * len(disc.kx), 2 * dims, width=config.encoder_width, layers=config.encoder_layers)
+        self.encoder: Encoder = (
+            PixelEncoder(len(disc.kx), dims, config) if maps is None else MapsEncoder(maps, disc, dims, config)
+        )
         self.decoder = make_decoder(box, dims, config)
 
-    def encode(self, values: Complex[Tensor, "b k"], ctf: Float[Tensor, "b k"]) -> Posterior:
-        """Posteriors of the latents of images, from their phase-flipped Hartley transforms."""
-        flipped = values * ctf.sign()
-        hartley = torch.cat([flipped.real - flipped.imag, flipped.real + flipped.imag], -1)
-        mean, log_variance = self.encoder(hartley).float().chunk(2, -1)
+    def encode(self, values: Complex[Tensor, "b k"], ctf: Float[Tensor, "b k"], rotations: Rotations) -> Posterior:
+        """Posteriors of the latents of images."""
+        scaled = values if isinstance(self.encoder, PixelEncoder) else values * self.scale
+        features = self.encoder.features(scaled, ctf, rotations)
+        mean, log_variance = self.encoder(features).float().chunk(2, -1)
         return Posterior(mean, log_variance)
 
     def decode(self, rotations: Rotations, z: Float[Tensor, "n dims"]) -> Complex[Tensor, "n k"]:
@@ -73,7 +79,7 @@ class Autoencoder(nn.Module):
         self, values: Complex[Tensor, "b k"], ctf: Float[Tensor, "b k"], rotations: Rotations
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return mean and log-variance of the latents, a sample of each, and the slices decoded there."""
-        posterior = self.encode(values, ctf)
+        posterior = self.encode(values, ctf, rotations)
         z = posterior.drawn()
         return posterior.mean, posterior.log_variance, z, self.decode(rotations, z)
 
@@ -99,4 +105,4 @@ def encode_views(model: Autoencoder, views: Views) -> Posterior:
     """Posteriors of the latents of images, without gradients."""
     device = model.kxy.device
     with torch.no_grad():
-        return model.encode(views.values.to(device), views.ctf.to(device))
+        return model.encode(views.values.to(device), views.ctf.to(device), views.rotations.to(device))

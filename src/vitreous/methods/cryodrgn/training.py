@@ -88,11 +88,14 @@ class Training:
         Size of the latents.
     config
         Networks and optimisation.
+    maps
+        Of an encoder that looks for principal maps.
     """
 
     images: FourierImages
     dims: int
     config: CryoDrgnConfig = field(default_factory=CryoDrgnConfig)
+    maps: Tensor | None = None
 
     @property
     def steps_per_epoch(self) -> int:
@@ -103,7 +106,8 @@ class Training:
         """Make the networks."""
         box, config = self.images.particles.box, self.config
         corrections = PoseCorrections(len(self.images)) if config.refine_poses else None
-        return Network(Autoencoder(box, self.dims, config, self.images.scale), corrections, self.images)
+        autoencoder = Autoencoder(box, self.dims, config, self.images.scale, maps=self.maps)
+        return Network(autoencoder, corrections, self.images)
 
     def optimizer(self, module: nn.Module) -> Optimizer:
         """Make Adam; poses have a rate of their own."""

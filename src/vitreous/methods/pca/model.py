@@ -17,6 +17,7 @@ from vitreous.errors import InputError
 from vitreous.fourier.frequencies import Disc, disc
 from vitreous.physics.slices import FourierVolume
 from vitreous.reconstruct.backprojection import centred_coefficients, disc_ctf
+from vitreous.reconstruct.linear_posterior import linear_posterior
 from vitreous.typing import Complex, Float, Map, Rotations
 
 _BATCH = 256
@@ -115,13 +116,8 @@ class LinearMaps:
     def posterior(
         self, views: LinearViews, slices: Complex[Tensor, "b maps k"]
     ) -> tuple[Float[Tensor, "b dims"], Float[Tensor, "b dims dims"]]:
-        """Mean and covariance of the latents; ``−log p = |y − A z|² + |z|²/2`` for complex noise of power 1."""
-        real = torch.view_as_real(slices).flatten(-2)
-        residual = torch.view_as_real(views.values - slices[:, 0]).flatten(-2)
-        principal = real[:, 1:]
-        precision = torch.eye(self.dims) + 2 * principal @ principal.mT
-        covariance = torch.linalg.inv(precision)
-        return (covariance @ (2 * principal @ residual[..., None]))[..., 0], covariance
+        """Mean and covariance of the latents."""
+        return linear_posterior(views.values, slices)
 
     def embed(self, particles: Particles, progress: Progress) -> Latents:
         """Return the latents of particles with poses."""

@@ -1,0 +1,21 @@
+"""Latents of images that are a mean slice plus a linear combination of others."""
+
+import torch
+from torch import Tensor
+
+from vitreous.typing import Complex, Float
+
+
+def linear_posterior(
+    values: Complex[Tensor, "b k"], slices: Complex[Tensor, "b maps k"]
+) -> tuple[Float[Tensor, "b dims"], Float[Tensor, "b dims dims"]]:
+    """Mean and covariance of ``z`` where ``values = slices[0] + Σ z_k slices[k] + noise`` and ``z ~ N(0, 1)``.
+
+    ``−log p = |y − A z|² + |z|²/2`` for complex noise of power 1 (Tipping & Bishop 1999).
+    """
+    real = torch.view_as_real(slices).flatten(-2)
+    residual = torch.view_as_real(values - slices[:, 0]).flatten(-2)
+    principal = real[:, 1:]
+    precision = torch.eye(principal.shape[1], device=values.device) + 2 * principal @ principal.mT
+    covariance = torch.linalg.inv(precision)
+    return (covariance @ (2 * principal @ residual[..., None]))[..., 0], covariance
