@@ -55,6 +55,14 @@ def test_unseen_particles_are_placed_by_training_latents_alone(runs, stack, tmp_
     assert seen["total_variation"] == pytest.approx(seen["total_variation_within_known"], abs=0.25)
 
 
+def test_known_particles_that_pass_for_new_ones_are_refused(runs, stack, capsys) -> None:
+    """Two simulations name their particles alike: one truth for both would be wrong for one of them."""
+    words = [str(runs["flex0"]), "--truth", str(stack / "latents_truth.csv"), "--known", str(runs["flex0"])]
+    assert main(["evaluate", "latents", *words]) == 2
+    assert "Give --known-truth" in capsys.readouterr().err
+    assert main(["evaluate", "latents", *words, "--known-truth", str(stack / "latents_truth.csv")]) == 0
+
+
 def test_parts_of_a_simulation_are_reported_apart(stack, tmp_path) -> None:
     truth = SimulatedTruth.read(stack / "latents_truth.csv")
     noise = torch.randn(len(truth.ids), 1, generator=torch.Generator().manual_seed(0))

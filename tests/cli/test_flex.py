@@ -29,7 +29,7 @@ def runs(stack: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pat
     flex = ["flex", str(stack), "--dims", "2", "--clusters", "3", *COMMON]
     assert main([*flex, "-o", str(folder / "cryodrgn"), *QUICK, "--epochs", "1", "--batch", "16"]) == 0
     noo = ["--method", "cryonoo", "--epochs", "2", "--noo.warmup", "1", "--noo.expander", "16"]
-    noo += ["--encoder", "maps", "--encoder-maps", "2"]
+    noo += ["--encoder-maps", "2"]
     assert main([*flex, "-o", str(folder / "cryonoo"), *QUICK, "--batch", "16", *noo]) == 0
     autodecoder = ["--method", "autodecoder", "--epochs", "1", "--decoder", "basis", "--autodecoder.embed-steps", "5"]
     assert main([*flex, "-o", str(folder / "autodecoder"), *QUICK, "--batch", "16", *autodecoder]) == 0

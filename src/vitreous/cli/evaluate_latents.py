@@ -103,7 +103,7 @@ class EvaluateLatents:
         """Compare with the true conformations, the parts of a simulation apart where there are several."""
         rows = truth.rows_of(ids)
         model = load_decoder(self.latents) if self.maps else None
-        found = self._regressed(z, truth.coordinates[rows], truth)
+        found = self._regressed(z, rows, truth)
         figures: dict[str, Any] = {}
         for prefix, chosen in _parts(truth.parts[rows]):
             part = self._error(truth.coordinates[rows][chosen], found[chosen])
@@ -112,14 +112,21 @@ class EvaluateLatents:
             figures |= {f"{prefix}{name}": value for name, value in part.items()}
         return figures
 
-    def _regressed(self, z: Tensor, coordinates: Tensor, truth: SimulatedTruth) -> Tensor:
+    def _regressed(self, z: Tensor, rows: NDArray[np.int64], truth: SimulatedTruth) -> Tensor:
         """Return coordinates from those of neighbours: angles in radians in the first column, or numbers."""
         if self.known is None:
-            generator = torch.Generator().manual_seed(0)
+            generator, coordinates = torch.Generator().manual_seed(0), truth.coordinates[rows]
             return cross_validated(z, self._wanted(coordinates), generator, self._from_neighbours)
         known_ids, known = _read(self.known)
         known_truth = truth if self.known_truth is None else SimulatedTruth.read(self.known_truth)
-        known_coordinates = known_truth.coordinates[known_truth.rows_of(known_ids)]
+        known_rows = known_truth.rows_of(known_ids)
+        if self.known_truth is None and len(np.intersect1d(known_rows, rows)):
+            raise ConfigError(
+                "particles of --known have the same rows of --truth as those that are judged",
+                remedy="Give --known-truth where they are other particles of the same names, or leave out those that "
+                "the run knows",
+            )
+        known_coordinates = known_truth.coordinates[known_rows]
         return self._from_neighbours(known, self._wanted(known_coordinates), z)
 
     def _wanted(self, coordinates: Tensor) -> Tensor:

@@ -114,7 +114,7 @@ class Flex:
             owner = "cryonoo" if name == "noo" else name
             if self.method != owner and getattr(self, name) != usual:
                 raise ConfigError(f"--{name}.* belongs to --method {owner}", remedy="Leave it out")
-        if self.method == "autodecoder" and self.network.encoder != CryoDrgnConfig().encoder:
+        if self.method == "autodecoder" and self.network.encoder is not None:
             raise ConfigError("--encoder does not belong to --method autodecoder: it has none", remedy="Leave it out")
         if self.method == "cryonoo":
             self.noo.refuse_unless_reached(self.network)
@@ -150,10 +150,17 @@ class Flex:
 
     def _maps(self, particles: Particles, progress: Progress) -> dict[str, Tensor]:
         """Principal maps of an encoder that looks for them."""
-        if self.network.encoder != "maps":
+        if not self._looks_for_maps:
             return {}
         config = PcaConfig(seed=self.network.seed)
         return {"maps": get("pca")(self.network.encoder_maps, config).run(particles, progress)[1].maps}
+
+    @property
+    def _looks_for_maps(self) -> bool:
+        """Whether the encoder is one of principal maps, as CryoNOO's is by default: it holds for new particles."""
+        if self.network.encoder is None:
+            return self.method == "cryonoo" and self.noo.views != "turned"
+        return self.network.encoder == "maps"
 
     def _settings(self) -> tuple[Any, ...]:
         of_method = {"cryonoo": (self.noo,), "autodecoder": (self.autodecoder,)}
@@ -194,7 +201,7 @@ class Flex:
         if self.method == "pca":
             return _estimate_maps(particles, self.dims, self.pca.iterations)
         net = self.network
-        if net.encoder == "maps":
+        if self._looks_for_maps:
             fitted = _estimate_maps(particles, net.encoder_maps, PcaConfig().iterations)
             rest = self._estimate_networks(particles)
             return Estimate(max(fitted.memory_bytes, rest.memory_bytes), fitted.core_seconds + rest.core_seconds)

@@ -88,6 +88,8 @@ def test_what_an_encoder_of_maps_cannot_do_is_refused(fitted) -> None:
     scene, maps = fitted
     with pytest.raises(ConfigError, match="needs principal maps"):
         CryoDrgn(DIMS, CONFIG)
+    with pytest.raises(ConfigError, match="takes no principal maps"):
+        CryoDrgn(DIMS, CryoDrgnConfig(encoder="pixels"), maps=maps)
     with pytest.raises(ConfigError, match="knows the orientation"):
         CryoNoo(DIMS, CONFIG, CryoNooConfig(views="turned", warmup=1.0), maps=maps)
     multiplied = scene.particles.select(torch.arange(20))

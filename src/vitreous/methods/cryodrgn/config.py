@@ -11,9 +11,9 @@ from vitreous.nn.positional import Encoding
 class CryoDrgnConfig:
     """Settings of the networks and of their training."""
 
-    encoder: Literal["pixels", "maps"] = "pixels"
+    encoder: Literal["pixels", "maps"] | None = None
     """pixels, a network of the image; or maps, a network of how much of a few principal maps the image shows in its own
-    orientation, which are fitted first."""
+    orientation, which are fitted first. When not given, maps for cryonoo and pixels for cryodrgn."""
 
     encoder_maps: int = 10
     """Principal maps that --encoder maps looks for."""

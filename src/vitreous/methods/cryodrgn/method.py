@@ -75,7 +75,7 @@ class TrainedAutoencoder:
         InputError
             Where the particles have no poses.
         """
-        _refuse_multiplied(particles, self.config)
+        _refuse_multiplied(particles, self.state.get("encoder.maps"))
         return self.embed_images(FourierImages(particles, self.config.window, float(self.model.scale)), progress)
 
     def embed_images(self, images: FourierImages, progress: Progress) -> Latents:
@@ -109,13 +109,13 @@ class CryoDrgn:
     Raises
     ------
     ConfigError
-        Where the encoder needs maps and there are none.
+        Where the encoder is said to be one of maps and there are none, or of pixels and there are.
     """
 
     def __init__(self, dims: int, config: CryoDrgnConfig | None = None, *, maps: Tensor | None = None) -> None:
         self.dims, self.maps = dims, maps
         self.config = config or CryoDrgnConfig()
-        _refuse_missing(self.config, maps)
+        _refuse_other(self.config, maps)
 
     def run(
         self, particles: Particles, progress: Progress, train: Train, device: torch.device | str = "cpu"
@@ -143,7 +143,7 @@ class CryoDrgn:
         InputError
             Where the particles have no poses.
         """
-        _refuse_multiplied(particles, self.config)
+        _refuse_multiplied(particles, self.maps)
         images = FourierImages(particles, self.config.window).load(progress)
         task = Training(images, self.dims, self.config, self.maps)
         return _embedded(task, train(task), progress, device)
@@ -166,7 +166,7 @@ class CryoNoo:
     Raises
     ------
     ConfigError
-        Where batches are too small, or end before the warm-up does, or the encoder needs maps and there are none.
+        Where batches are too small, or end before the warm-up does, or the encoder does not fit the maps.
     """
 
     def __init__(
@@ -179,7 +179,7 @@ class CryoNoo:
     ) -> None:
         self.dims, self.maps = dims, maps
         self.config, self.noo = config or CryoDrgnConfig(), noo or CryoNooConfig()
-        _refuse_missing(self.config, maps)
+        _refuse_other(self.config, maps)
         self.noo.refuse_unless_reached(self.config)
 
     def run(
@@ -197,7 +197,7 @@ class CryoNoo:
                 "views cannot be rendered of particles that were multiplied by their CTF: the noise is no longer white",
                 remedy="Extract the particles without the multiplication, or use --method cryodrgn",
             )
-        _refuse_multiplied(particles, self.config)
+        _refuse_multiplied(particles, self.maps)
         images = FourierImages(particles, self.config.window).load(progress)
         task = DistillingTraining(Training(images, self.dims, self.config, self.maps), self.noo)
         return _embedded(task.base, _below(train(task), _NETWORK), progress, device)
@@ -242,13 +242,16 @@ class Autodecoder:
         return Result(latents=latents.mean, latent_std=latents.std, state=state), model
 
 
-def _refuse_missing(config: CryoDrgnConfig, maps: Tensor | None) -> None:
+def _refuse_other(config: CryoDrgnConfig, maps: Tensor | None) -> None:
+    """Refuse an encoder that does not fit what was given."""
     if config.encoder == "maps" and maps is None:
         raise ConfigError("--encoder maps needs principal maps", remedy="Fit them with Pca and pass its maps")
+    if config.encoder == "pixels" and maps is not None:
+        raise ConfigError("--encoder pixels takes no principal maps", remedy="Leave the maps out")
 
 
-def _refuse_multiplied(particles: Particles, config: CryoDrgnConfig) -> None:
-    if particles.ctf_premultiplied and config.encoder == "maps":
+def _refuse_multiplied(particles: Particles, maps: Tensor | None) -> None:
+    if particles.ctf_premultiplied and maps is not None:
         raise InputError(
             "--encoder maps does not take particles that were multiplied by their CTF: the noise is no longer white",
             remedy="Extract the particles without the multiplication, or use --encoder pixels",

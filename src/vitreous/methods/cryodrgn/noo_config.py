@@ -65,7 +65,7 @@ class CryoNooConfig:
             With the flag to change.
         """
         require(network.batch > 1, "batch", "at least 2, as latents of a batch are compared", network.batch)
-        turns_pixels = not (self.views == "turned" and network.encoder == "maps")
+        turns_pixels = self.views != "turned" or network.encoder != "maps"
         require(turns_pixels, "noo.views", "rendered or noised, as --encoder maps knows the orientation", self.views)
         is_reached = self.warmup < network.epochs
         require(is_reached, "noo.warmup", f"less than --epochs, which is {network.epochs}", self.warmup)
