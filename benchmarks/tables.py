@@ -12,6 +12,7 @@ from pathlib import Path
 
 from benchmarks.engine_tables import ENGINE_TABLES
 from benchmarks.markdown import Records, figures, grouped, known_columns, settings, table
+from benchmarks.motion_tables import motions_table
 from benchmarks.rows import RESULTS, ROOT, read_rows
 from vitreous.evaluate.records import BenchmarkRecord
 
@@ -32,8 +33,9 @@ own machine, `make bench`, or one of its steps:
     python -m benchmarks.tables
 
 `python -m benchmarks.engine --help`, and the same of `benchmarks.peers` and `benchmarks.estep`, say how the tables of
-the engine are made; those take hours. RELION is compared with where it is installed. `vitreous benchmark` lists tables
-that come with the package, and `vitreous benchmark NAME -o DIR` runs one.
+the engine are made, `python -m benchmarks.motions --help` how that of motions; those take hours. RELION is compared
+with where it is installed. `vitreous benchmark` lists tables that come with the package, and `vitreous benchmark NAME
+-o DIR` runs one.
 """
 
 
@@ -199,9 +201,11 @@ def _layout(stem: str) -> tuple[str, Callable[[Records], str]]:
         return f"Ab initio: {stem.removeprefix('abinitio-')}", abinitio_table
     if stem.startswith("pose-network-"):
         return f"Pose network: {stem.removeprefix('pose-network-')}", network_table
+    if stem == "motions":
+        return "Motions of particles that training never saw", motions_table
     if stem in ENGINE_TABLES:
         return ENGINE_TABLES[stem]
-    known = ["kernels", "reconstruct", "abinitio-NAME", "pose-network-NAME", *ENGINE_TABLES]
+    known = ["kernels", "reconstruct", "abinitio-NAME", "pose-network-NAME", "motions", *ENGINE_TABLES]
     message = f"no table is known for {stem}.json: name it {', '.join(known)}"
     raise ValueError(message)
 

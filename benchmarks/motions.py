@@ -1,0 +1,132 @@
+"""Latents of particles that training saw and of particles that it did not, by every method of ``vitreous flex``.
+
+    python -m benchmarks.motions --structure 1igy.cif.gz --ctf ctf.npz
+    python -m benchmarks.motions --structure 1igy.cif.gz --snr 0.01 --seeds 1 --methods cryonoo pca --append
+
+Simulates a recipe (:data:`RECIPE`: an antibody whose Fab turns through the full circle) with a tenth of the particles
+and a tenth of the states kept apart, trains on the rest, embeds the two parts that were kept, and compares with the
+truth by ``vitreous evaluate latents``. One row per run in ``results/motions.json``; ``--append`` goes on.
+"""
+
+import argparse
+import json
+import tempfile
+from collections.abc import Iterator
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from benchmarks.processes import VITREOUS, Finished, run_measured
+from benchmarks.rows import RESULTS, ResultFile
+from benchmarks.tables import section
+from benchmarks.trials import Outcome, Row, run_rows
+
+NAME = "motions"
+RECIPE = "igg-1d-48"
+FIGURES = ("circular_correlation", "median_error_deg", "fsc_auc_mean", "kl_known_new", "kl_known_new_within_known")
+PARTS = ("unseen_particles", "unseen_states")
+NETWORK = [
+    *("--encoder-width", "128", "--encoder-layers", "2", "--decoder-width", "128", "--decoder-layers", "2"),
+    *("--learning-rate", "1.5e-3", "--precision", "bf16-mixed", "--batch", "32", "--epochs", "24"),
+]
+NOO = ["--method", "cryonoo", *NETWORK, "--noo.warmup", "12", "--noo.expander", "64"]
+METHODS: dict[str, list[str]] = {
+    "cryonoo": NOO,
+    "cryodrgn": ["--method", "cryodrgn", *NETWORK],
+    "pca": ["--method", "pca"],
+    "autodecoder": ["--method", "autodecoder", *NETWORK],
+    "cryonoo of pixels": [*NOO, "--encoder", "pixels"],
+    "cryodrgn of maps": ["--method", "cryodrgn", *NETWORK, "--encoder", "maps"],
+    "basis decoder": ["--method", "cryodrgn", *NETWORK, "--decoder", "basis"],
+    "basis decoder of maps": ["--method", "cryodrgn", *NETWORK, "--decoder", "basis", "--encoder", "maps"],
+}
+"""Options of every row; networks are small enough for minutes on a processor."""
+
+
+class Bench:
+    """Simulated stacks, and runs on them.
+
+    Parameters
+    ----------
+    given
+        Options of the command.
+    work
+        Folder for stacks and runs.
+    """
+
+    def __init__(self, given: argparse.Namespace, work: Path) -> None:
+        self.given, self.work = given, work
+
+    def rows(self) -> Iterator[Row]:
+        """Every method on every stack, seed by seed."""
+        given = self.given
+        for seed, snr, method in product(given.seeds, given.snr, given.methods):
+            size = {"n": given.n, "box": given.box, "threads": given.threads}
+            known = {"recipe": RECIPE, "SNR": snr, "seed": seed, "method": method, **size}
+            yield known, partial(self.outcome, snr, seed, method)
+
+    def outcome(self, snr: float, seed: int, method: str) -> Outcome:
+        """Train, embed what was kept apart, and judge all three parts."""
+        stack = self.stack(snr, seed)
+        run = stack.parent / f"{stack.name}-{method.replace(' ', '-')}"
+        words = ["flex", stack / "train.star", "-o", run, "--dims", str(self.given.dims), *METHODS[method]]
+        done = self._run([*words, *([] if method == "pca" else ["--seed", str(seed)])])
+        figures = self._judged(run, stack, "train", [])
+        for part in PARTS:
+            new = run.with_name(f"{run.name}-{part}")
+            self._run(["embed", stack / f"{part}.star", "--run", run, "-o", new])
+            figures |= self._judged(new, stack, part, ["--known", run])
+        return done, "finished", figures
+
+    def stack(self, snr: float, seed: int) -> Path:
+        """Return a simulated stack, made where it does not exist."""
+        folder = self.work / f"{RECIPE}-{snr}-{seed}"
+        if not (folder / "train.star").exists():
+            ctf = ["--ctf", self.given.ctf] if self.given.ctf else []
+            size = ["--n", str(self.given.n), "--box", str(self.given.box), "--snr", str(snr), "--seed", str(seed)]
+            kept = ["--unseen", "0.1", "--unseen-states", "0.1"]
+            self._run(["simulate", self.given.structure, "--recipe", RECIPE, *size, *kept, *ctf, "-o", folder])
+        return folder
+
+    def _judged(self, run: Path, stack: Path, part: str, known: list[Any]) -> dict[str, float]:
+        file = run / "judged.json"
+        words = ["evaluate", "latents", run, "--truth", stack / "latents_truth.csv", "--maps", "25", *known]
+        run_measured([*VITREOUS, *map(str, words), "--json", str(file)])
+        found = json.loads(file.read_text())
+        return {f"{part}.{name}": float(found[name]) for name in FIGURES if name in found}
+
+    def _run(self, words: list[Any]) -> Finished:
+        threads = ["--threads", str(self.given.threads), "--overwrite", "--quiet"]
+        return run_measured([*VITREOUS, *map(str, words), *threads])
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--structure", type=Path, required=True, help="structure file of the recipe, PDB 1IGY")
+    parser.add_argument("--ctf", type=Path, help="table of real CTFs; a range of defocus by default")
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
+    parser.add_argument("--snr", type=float, nargs="+", default=[0.1, 0.01])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--n", type=int, default=3000, help="particles")
+    parser.add_argument("--box", type=int, default=32, help="px")
+    parser.add_argument("--dims", type=int, default=6, help="size of the latents")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--append", action="store_true", help="keep the rows that are there and add those that miss")
+    parser.add_argument("--at-most-minutes", type=float, default=float("inf"), help="begin no run after that")
+    parser.add_argument("--work", type=Path, help="folder for stacks and runs, kept; a temporary one by default")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    return parser.parse_args()
+
+
+def main() -> None:
+    given = parse()
+    results = ResultFile(given.results / f"{NAME}.json", append=given.append)
+    with tempfile.TemporaryDirectory(prefix="vitreous-bench-") as temporary:
+        bench = Bench(given, given.work or Path(temporary))
+        run_rows(NAME, list(bench.rows()), results, at_most_minutes=given.at_most_minutes)
+    print("\n" + section(NAME, results.records))
+
+
+if __name__ == "__main__":
+    main()
