@@ -26,6 +26,9 @@ LARGEST_RADIUS_SHARE = 0.45
 EDGE_PX = 3.0
 """The background begins beyond the particle, moved by 5 % of the box, and within 45 % of the box; the edge is soft."""
 
+EMPTY_POWER = 0.3
+"""Corners with less than this share of the normal background's power were cut off."""
+
 AMPLITUDE_LIMITS = (0.2, 5.0)
 BATCH = 256
 
@@ -70,6 +73,16 @@ def measured_balance(store: CoefficientStore, diameter_px: float) -> GroupBalanc
     strength = (1 + trust * (strength.clamp(*limits) - 1)).clamp(*limits)
     noise = 1 + trust[:, None] * (_smoothed(power / pooled) - 1)
     return GroupBalance(noise.float(), strength.sqrt().float())
+
+
+def background_noise(store: CoefficientStore) -> Float[Tensor, " s"]:
+    """Power of the background per shell, from the corners of some images; 1 where they are empty."""
+    groups = torch.zeros(len(store), dtype=torch.int64)
+    rows = _sample(groups, 0)
+    power = _shell_sums(store, [rows], float(store.particles.box))[0, 0] / len(rows)
+    power[0] = power[1]
+    smooth = _smoothed(power[None].float())[0]
+    return torch.where(smooth < EMPTY_POWER, 1.0, smooth)
 
 
 def _sample(groups: Int[Tensor, " n"], number: int) -> Int[Tensor, " m"]:

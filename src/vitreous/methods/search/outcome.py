@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from vitreous.compute.progress import Progress
 from vitreous.data import Journal, Poses, Result, Volume
+from vitreous.methods.search.explained import explained_share
 from vitreous.methods.search.junk import junk_probabilities, junk_warnings
 from vitreous.methods.search.refinement import Refinement, RefinementState, log_likelihoods
 from vitreous.methods.search.second_look import AFTER_ROUNDS, SecondLook
@@ -63,10 +64,11 @@ def reconstructed(
     made = reconstruct_halves(halved, config, progress, mask, balance=store.balance)
     junk = junk_probabilities(store, state, half_sets)
     share = float(junk.mean())
+    explained = explained_share(store, state, half_sets, min(state.radius, radius))
     return replace(
         made,
         poses=poses,
         scores={"log_likelihood": gains, "junk_probability": junk},
         warnings=(*made.warnings, *junk_warnings(share)),
-        metrics={**made.metrics, "junk_share": share},
+        metrics={**made.metrics, "junk_share": share, "explained_share": explained},
     )

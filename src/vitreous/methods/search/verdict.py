@@ -1,5 +1,6 @@
 """Whether a result can be trusted, and why."""
 
+import math
 from dataclasses import dataclass
 
 from vitreous.constants import FSC_GOLD_STANDARD
@@ -15,6 +16,10 @@ AMBIGUOUS_EFFECTIVE_POSES = 20.0
 FAILED_EFFECTIVE_POSES = 1000.0
 AMBIGUOUS_JUNK_SHARE = 0.35
 """Wrong maps of stacks without junk have been judged to hold 0.46 and more of it."""
+
+AMBIGUOUS_EXPLAINED = 0.5
+"""True maps of stacks at an SNR of 0.1 explained 0.9 and more of the power above the noise, at 0.05 about 0.7; maps to
+which images were fitted that they do not resemble, 0.2 to 0.35."""
 
 FAILED_FOUND_AGAIN, AMBIGUOUS_FOUND_AGAIN = 0.35, 0.75
 
@@ -53,7 +58,8 @@ def judge(made: Result, evidence: Evidence, search_radius: float) -> tuple[str, 
     ``failed`` if the half-maps do not agree beyond seven shells, the map explains no image, or images fit a thousand
     poses alike; ``ambiguous`` if two searches led to different maps, the half-maps part before the radius of the
     search or of a given start, the median image fits twenty poses alike and it was not asked whether refined poses
-    come back, they do not, or a third of the images look like junk; ``solved`` otherwise. Halves that share nothing,
+    come back, they do not, the map explains less than half of what the images show, or a third of them look like junk;
+    ``solved`` otherwise. Halves that share nothing,
     and agree in the end, need not have agreed from the first.
     """
     failure = _failure(made, evidence)
@@ -64,6 +70,14 @@ def judge(made: Result, evidence: Evidence, search_radius: float) -> tuple[str, 
         reasons.append(
             f"Only {evidence.found_again:.0%} of the particles find their pose again when all orientations are "
             "searched: many poses are wrong. Refine once more from the map (--map)."
+        )
+    explained = made.metrics.get("explained_share", math.nan)
+    if explained < AMBIGUOUS_EXPLAINED:
+        reasons.append(
+            f"The map explains {max(explained, 0):.0%} of what images of the other half show above their noise: poses, "
+            "or the whole map, may be wrong although the halves agree, or the particles are of several kinds. Clean "
+            "the particles by 2D classification (neighbours in the box mislead most), give --diameter, and repeat "
+            "with other seeds."
         )
     junk = made.metrics.get("junk_share", 0.0)
     if junk > AMBIGUOUS_JUNK_SHARE:
