@@ -15,6 +15,7 @@ from vitreous.io.star import read_star
 from vitreous.train.leg import Leg
 
 QUICK = ["--encoder-width", "16", "--decoder-width", "16", "--encoder-layers", "1", "--decoder-layers", "1"]
+METHODS = ("cryodrgn", "cryonoo", "autodecoder", "cryoformer", "pca")
 COMMON = ["--threads", "1", "--quiet", "--contrast", "bright"]
 
 
@@ -33,11 +34,14 @@ def runs(stack: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pat
     assert main([*flex, "-o", str(folder / "cryonoo"), *QUICK, "--batch", "16", *noo]) == 0
     autodecoder = ["--method", "autodecoder", "--epochs", "1", "--decoder", "basis", "--autodecoder.embed-steps", "5"]
     assert main([*flex, "-o", str(folder / "autodecoder"), *QUICK, "--batch", "16", *autodecoder]) == 0
+    small = {"queries": 4, "channels": 8, "levels": 2, "encoder-layers": 1, "epochs": 2, "march": 0.5, "batch": 16}
+    cryoformer = [word for name, value in small.items() for word in (f"--cryoformer.{name}", str(value))]
+    assert main([*flex, "-o", str(folder / "cryoformer"), "--method", "cryoformer", *cryoformer]) == 0
     assert main([*flex, "-o", str(folder / "pca"), "--method", "pca", "--pca.iterations", "2"]) == 0
-    return {name: folder / name for name in ("cryodrgn", "cryonoo", "autodecoder", "pca")}
+    return {name: folder / name for name in METHODS}
 
 
-@pytest.mark.parametrize("method", ["cryodrgn", "cryonoo", "autodecoder", "pca"])
+@pytest.mark.parametrize("method", METHODS)
 def test_a_run_leaves_latents_classes_and_maps_that_belong_together(runs, method: str) -> None:
     run = runs[method]
     found = np.load(run / "latents.npz")
@@ -61,7 +65,7 @@ def test_a_run_leaves_latents_classes_and_maps_that_belong_together(runs, method
     assert "Latent space" in (run / "report.html").read_text()
 
 
-@pytest.mark.parametrize("method", ["cryodrgn", "cryonoo", "pca"])
+@pytest.mark.parametrize("method", ["cryodrgn", "cryonoo", "cryoformer", "pca"])
 def test_embedding_the_training_particles_gives_their_latents_again(runs, stack, tmp_path, method: str) -> None:
     assert main(["embed", str(stack), "--run", str(runs[method]), "-o", str(tmp_path / "new"), *COMMON]) == 0
     first, second = np.load(runs[method] / "latents.npz"), np.load(tmp_path / "new" / "latents.npz")
@@ -70,6 +74,19 @@ def test_embedding_the_training_particles_gives_their_latents_again(runs, stack,
     table = read_star(tmp_path / "new" / "particles.star")["particles"].columns
     assert np.median(table["vitreousLatentDistance"]) == pytest.approx(1, abs=0.2)
     assert json.loads((tmp_path / "new" / "summary.json").read_text())["images_per_second"] > 0
+
+
+def test_a_cryoformer_leaves_maps_of_what_moves_and_the_report_shows_them(runs) -> None:
+    run = runs["cryoformer"]
+    flexibility = read_map(run / "flexibility.mrc")
+    assert (flexibility.box, flexibility.voxel_size_A) == (BOX, pytest.approx(PIXEL_SIZE_A))
+    assert float(flexibility.values.min()) >= 0
+    attention = [read_map(run / "attention" / f"query_{number:02d}.mrc").values for number in range(1, 5)]
+    assert float(sum(attention)[BOX // 2, BOX // 2, BOX // 2]) == pytest.approx(1)
+    assert len(list((run / "attention").iterdir())) == 4
+    page = (run / "report.html").read_text()
+    assert "query 01" in page
+    assert "variance of the density over the particles" in page
 
 
 def test_an_autodecoder_finds_latents_of_new_particles_by_descent(runs, stack, tmp_path) -> None:
@@ -108,6 +125,8 @@ def test_runs_that_do_not_fit_are_refused(runs, stack, tmp_path, capsys) -> None
     [
         (["--dims", "0"], "--dims must be at least 1"),
         (["--method", "pca", "--epochs", "3"], "do not belong to --method pca"),
+        (["--method", "cryoformer", "--epochs", "3"], "do not belong to --method cryoformer"),
+        (["--cryoformer.epochs", "3"], "belongs to --method cryoformer"),
         (["--pca.iterations", "3"], "belongs to --method pca"),
         (["--autodecoder.embed-steps", "9"], "belongs to --method autodecoder"),
         (["--decoder", "basis", "--refine-poses"], "--refine-poses cannot be used"),

@@ -99,6 +99,12 @@ def load_run(folder: Path) -> tuple[FlexModel, Float[Tensor, "m dims"]]:
         from vitreous.methods.pca.model import LinearMaps
 
         return LinearMaps.from_state(state), known
+    if manifest.config["method"] == "cryoformer":
+        from vitreous.methods.cryoformer.config import CryoFormerConfig
+        from vitreous.methods.cryoformer.model import TrainedCryoFormer
+
+        cryoformer = read_group(CryoFormerConfig, manifest.config["cryoformer"], folder)
+        return TrainedCryoFormer.from_state(state, cryoformer), known
     from vitreous.methods.cryodrgn.autodecoder import TrainedAutodecoder
     from vitreous.methods.cryodrgn.config import AutodecoderConfig, CryoDrgnConfig
     from vitreous.methods.cryodrgn.method import TrainedAutoencoder

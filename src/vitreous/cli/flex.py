@@ -1,6 +1,6 @@
 """``vitreous flex``: latents of particles with known poses, and maps along them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
@@ -27,6 +27,8 @@ from vitreous.errors import ConfigError, InputError
 from vitreous.io import ReadOptions, open_particles_with
 from vitreous.methods.cryodrgn.config import AutodecoderConfig, CryoDrgnConfig
 from vitreous.methods.cryodrgn.noo_config import CryoNooConfig
+from vitreous.methods.cryoformer.config import CryoFormerConfig
+from vitreous.methods.cryoformer.cost import points_per_image, training_products
 from vitreous.methods.pca.config import PcaConfig
 from vitreous.methods.registry import get
 from vitreous.runs.manifest import Manifest
@@ -35,10 +37,24 @@ from vitreous.train.config import Hardware, TrainConfig
 from vitreous.typing import Float
 
 if TYPE_CHECKING:
-    from vitreous.methods.cryodrgn.method import Task, Train
+    from vitreous.methods.cryodrgn.method import Task
+    from vitreous.methods.cryoformer.training import Training
+
+Train = Callable[["Task | Training"], Mapping[str, Tensor]]
 
 _FLOPS = 5e10
 """Products per second of one core, roughly."""
+
+_BYTES_PER_POINT, _POINTS_IN_MEMORY = 5000.0, 1 << 20
+"""What the networks of cryoformer keep of a point for their gradient, and of how many points at one time."""
+
+_OF_METHODS = {
+    "noo": CryoNooConfig(),
+    "autodecoder": AutodecoderConfig(),
+    "cryoformer": CryoFormerConfig(),
+    "pca": PcaConfig(),
+}
+"""Groups of options that belong to one method, and their defaults."""
 
 
 @runtime_checkable
@@ -81,9 +97,10 @@ class Flex:
     output: Output
     """Folder for the latents, the maps and the report."""
 
-    method: Literal["cryodrgn", "cryonoo", "autodecoder", "pca"] = "cryodrgn"
+    method: Literal["cryodrgn", "cryonoo", "autodecoder", "cryoformer", "pca"] = "cryodrgn"
     """cryodrgn, a variational autoencoder; cryonoo, the same with an encoder that holds for particles it never saw;
-    autodecoder, a latent per particle and no encoder; or pca, a mean and principal maps."""
+    autodecoder, a latent per particle and no encoder; cryoformer, a density in real space that shows what moves; or
+    pca, a mean and principal maps."""
 
     dims: int = 8
     """Size of the latents."""
@@ -96,6 +113,7 @@ class Flex:
     network: OmitArgPrefixes[CryoDrgnConfig] = field(default_factory=CryoDrgnConfig)
     noo: CryoNooConfig = field(default_factory=CryoNooConfig)
     autodecoder: AutodecoderConfig = field(default_factory=AutodecoderConfig)
+    cryoformer: CryoFormerConfig = field(default_factory=CryoFormerConfig)
     pca: PcaConfig = field(default_factory=PcaConfig)
     reading: OmitArgPrefixes[ReadOptions] = field(default_factory=ReadOptions)
     common: OmitArgPrefixes[TrainingCommon] = field(default_factory=TrainingCommon)
@@ -108,9 +126,10 @@ class Flex:
             raise ConfigError("--minutes must be positive", found=self.minutes, remedy="Change --minutes")
         if self.method == "pca" and self.common.precision != TrainingCommon().precision:
             raise ConfigError("--precision belongs to methods that train networks", remedy="Leave it out")
-        if self.method == "pca" and self.network != CryoDrgnConfig():
-            raise ConfigError("options of networks do not belong to --method pca", remedy="Leave them out")
-        for name, usual in (("noo", CryoNooConfig()), ("autodecoder", AutodecoderConfig()), ("pca", PcaConfig())):
+        if self.method in ("pca", "cryoformer") and self.network != CryoDrgnConfig():
+            own = f"Leave them out; its own begin with --{self.method}."
+            raise ConfigError(f"options of networks do not belong to --method {self.method}", remedy=own)
+        for name, usual in _OF_METHODS.items():
             owner = "cryonoo" if name == "noo" else name
             if self.method != owner and getattr(self, name) != usual:
                 raise ConfigError(f"--{name}.* belongs to --method {owner}", remedy="Leave it out")
@@ -162,11 +181,16 @@ class Flex:
             return self.method == "cryonoo" and self.noo.views != "turned"
         return self.network.encoder == "maps"
 
+    @property
+    def _trained(self) -> CryoDrgnConfig | CryoFormerConfig:
+        """Settings of what is trained."""
+        return self.cryoformer if self.method == "cryoformer" else self.network
+
     def _settings(self) -> tuple[Any, ...]:
         of_method = {"cryonoo": (self.noo,), "autodecoder": (self.autodecoder,)}
-        return (self.network, *of_method.get(self.method, ()))
+        return (self._trained, *of_method.get(self.method, ()))
 
-    def _trainer(self, progress: Progress, folder: RunFolder, device: torch.device) -> "Train":
+    def _trainer(self, progress: Progress, folder: RunFolder, device: torch.device) -> Train:
         from vitreous.train.loop import fit
         from vitreous.train.task import Callbacks
 
@@ -174,14 +198,14 @@ class Flex:
         hardware = Hardware(accelerator, 1, self.common.precision, device.index or 0)
         store = folder.checkpointer(Manifest.read(folder.path))
 
-        def train(task: "Task") -> Mapping[str, Tensor]:
+        def train(task: "Task | Training") -> Mapping[str, Tensor]:
             each = task.steps_per_epoch
             config = TrainConfig(
-                steps=each * self.network.epochs,
+                steps=each * self._trained.epochs,
                 minutes=self.minutes,
                 gradient_clip=None,
                 log_every=each,
-                seed=self.network.seed,
+                seed=self._trained.seed,
             )
 
             def log(line: Mapping[str, Any]) -> None:
@@ -200,6 +224,12 @@ class Flex:
         """Images up to 2 GB, and the activations of a batch or padded grids; products of networks, or insertions."""
         if self.method == "pca":
             return _estimate_maps(particles, self.dims, self.pca.iterations)
+        if self.method == "cryoformer":
+            points = self.cryoformer.batch * points_per_image(particles.box, self.cryoformer)
+            of_points = _BYTES_PER_POINT * min(points, _POINTS_IN_MEMORY)
+            products = training_products(len(particles), particles.box, self.cryoformer)
+            images = min(12 * len(particles) * 0.39 * particles.box**2, 2e9)
+            return Estimate(images + of_points + 1e9, products / _FLOPS)
         net = self.network
         if self._looks_for_maps:
             fitted = _estimate_maps(particles, net.encoder_maps, PcaConfig().iterations)

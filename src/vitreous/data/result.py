@@ -112,6 +112,8 @@ class Result:
         In plain words, for the user.
     metrics
         Other numbers for ``summary.json``.
+    maps
+        Other maps by file name without suffix, at most one folder deep.
     state
         Tensors from which the method can go on or embed new particles.
     """
@@ -134,4 +136,5 @@ class Result:
     verdict: str = "done"
     warnings: Sequence[str] = ()
     metrics: Mapping[str, float] = field(default_factory=dict)
+    maps: Mapping[str, Volume] = field(default_factory=dict)
     state: Mapping[str, Tensor] = field(default_factory=dict)

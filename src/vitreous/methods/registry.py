@@ -34,6 +34,7 @@ METHODS = {
     "cryodrgn": Entry("vitreous.methods.cryodrgn.method:CryoDrgn", "motions by a variational autoencoder"),
     "cryonoo": Entry("vitreous.methods.cryodrgn.method:CryoNoo", "the same, for particles that were never seen"),
     "autodecoder": Entry("vitreous.methods.cryodrgn.method:Autodecoder", "the same without an encoder"),
+    "cryoformer": Entry("vitreous.methods.cryoformer.method:CryoFormer", "motions by a density in real space"),
     "pca": Entry("vitreous.methods.pca.method:Pca", "motions as a mean and principal maps"),
 }
 

@@ -52,6 +52,11 @@ class RunFiles:
         classes = sorted((int(number), path) for number, path in numbered if number.isdecimal())
         return [path for _, path in classes] + sorted((folder / "volumes").glob("*.mrc"))
 
+    def motion_maps(self) -> list[Path]:
+        """Return ``flexibility.mrc`` and the maps in ``attention/``, whichever are there."""
+        folder = self.run.path
+        return [*folder.glob("flexibility.mrc"), *sorted((folder / "attention").glob("query_*.mrc"))]
+
     def series(self) -> dict[str, list[Path]]:
         """Return the maps of every way through the latents, by its name and in order: ``pc1``, ``path`` …"""
         found: dict[str, list[Path]] = {}

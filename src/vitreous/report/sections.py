@@ -30,6 +30,7 @@ from vitreous.report.resolution_charts import cone_chart, fsc_chart
 from vitreous.runs.manifest import Manifest
 
 _THUMBNAILS = 24
+_MOTION_MAPS = 9
 _FRAMES = 25
 _IN_HEADLINE = frozenset(
     {*("verdict", "warnings", "resolution_A", "symmetry", "seconds", "peak_memory_MB", "particles")}
@@ -44,6 +45,7 @@ _MEANING = {
     "fsc.xml": "FSC curve for deposition",
     "conical_fsc.csv": "FSC and sampling by direction",
     "latents.npz": "coordinates of the particles in the latent space",
+    "flexibility.mrc": "variance of the density over the particles' latents",
     "movie.cxc": "plays the maps in ChimeraX",
     "summary.json": "the result in numbers",
     "metrics.jsonl": "log of numbers",
@@ -143,9 +145,25 @@ def variability_section(files: RunFiles) -> str:
         f'<div class="grid">\n{latents}\n</div>' if latents else "",
         markup.charts(drawn),
         markup.pictures(movies, "thumbnails"),
+        _motion_maps(files),
         markup.pictures(shown, "thumbnails"),
         more,
     )
+
+
+def _motion_maps(files: RunFiles) -> str:
+    """Where the density varies, and the points that attend to each of the first queries."""
+    maps = files.motion_maps()
+    if not maps:
+        return ""
+    shown = [thumbnail(volume, name) for volume, name in map(_named_map, maps[:_MOTION_MAPS])]
+    words = "Flexibility is the variance of the density over the latents of the particles: bright is what moves."
+    if len(maps) > 1:
+        words += (
+            f" The maps of {len(maps) - 1} queries (folder attention) say which share of its density a point takes from"
+            " each query; they are numbered by the density that they gather for."
+        )
+    return markup.pictures(shown, "thumbnails") + f'<p class="note">{words}</p>'
 
 
 def _only_coordinate(files: RunFiles) -> Chart | None:
@@ -210,7 +228,8 @@ def _is_hidden(path: Path, folder: Path) -> bool:
 
 def _file_row(path: Path, folder: Path) -> str:
     name = path.relative_to(folder).as_posix()
-    meaning = _MEANING.get(name, "map" if path.suffix == ".mrc" else "")
+    usual = "attention map of a query" if name.startswith("attention/") else "map" if path.suffix == ".mrc" else ""
+    meaning = _MEANING.get(name, usual)
     return (
         f'<tr><th scope="row"><a href="./{quote(name)}">{markup.text(name)}</a></th>'
         f'<td>{meaning}</td><td class="size">{file_size(path.stat().st_size)}</td></tr>'

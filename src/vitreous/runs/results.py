@@ -35,6 +35,8 @@ def result_files(result: Result, particles: Particles) -> Iterator[tuple[str, Wr
     """Yield the name and the writer of every file that a result needs; the writers write whole files or none."""
     for name, volume, label in _maps(result):
         yield name, partial(write_map, volume=volume, label=label)
+    for name, volume in result.maps.items():
+        yield f"{name}.mrc", partial(write_below, volume=volume, label=name)
     if result.curves is not None:
         yield "fsc.csv", partial(write_fsc_csv, curves=result.curves)
         yield "fsc.xml", partial(write_fsc_xml, curves=result.curves, title="vitreous")

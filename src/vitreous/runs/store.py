@@ -38,7 +38,7 @@ WRITTEN = (
     ),
     *("volume.mrc", "half1.mrc", "half2.mrc", "mask.mrc", "class_*.mrc", "fsc.csv", "fsc.xml", "conical_fsc.csv"),
     *("particles.mrcs", "truth.star", "truth.json", "latents_truth.csv", "state_*.mrc", "weights.safetensors"),
-    *(MOVIE, "train.star", "unseen_particles.star", "unseen_states.star"),
+    *(MOVIE, "train.star", "unseen_particles.star", "unseen_states.star", "flexibility.mrc", "attention"),
 )
 """What runs write, and so all that ``--overwrite`` removes; files that the user added stay."""
 

@@ -11,9 +11,9 @@ from vitreous.errors import ConfigError
 from vitreous.evaluate.latents import ConformationError, conformation_error, regress_angles
 from vitreous.methods.cryodrgn.autodecoder import LatentTraining, TrainedAutodecoder
 from vitreous.methods.cryodrgn.config import AutodecoderConfig, CryoDrgnConfig
-from vitreous.methods.cryodrgn.images import FourierImages
 from vitreous.methods.cryodrgn.method import Autodecoder
 from vitreous.methods.cryodrgn.training import Training
+from vitreous.reconstruct.fourier_images import FourierImages
 from vitreous.runs.checkpoint import Checkpointer
 from vitreous.train.config import TrainConfig
 from vitreous.train.loop import fit

@@ -11,10 +11,10 @@ from vitreous.compute.progress import SilentProgress
 from vitreous.errors import ConfigError, InputError
 from vitreous.methods.cryodrgn.config import CryoDrgnConfig
 from vitreous.methods.cryodrgn.distillation import DistillingTraining
-from vitreous.methods.cryodrgn.images import FourierImages
 from vitreous.methods.cryodrgn.method import CryoNoo
 from vitreous.methods.cryodrgn.noo_config import CryoNooConfig
 from vitreous.methods.cryodrgn.training import Training
+from vitreous.reconstruct.fourier_images import FourierImages
 from vitreous.runs.checkpoint import Checkpointer
 from vitreous.train.config import Hardware, TrainConfig
 from vitreous.train.loop import fit

@@ -11,11 +11,11 @@ from vitreous.compute.progress import SilentProgress
 from vitreous.errors import ConfigError, InputError
 from vitreous.methods.cryodrgn.config import CryoDrgnConfig
 from vitreous.methods.cryodrgn.encoders import MapsEncoder
-from vitreous.methods.cryodrgn.images import FourierImages, half_disc
 from vitreous.methods.cryodrgn.method import CryoDrgn, CryoNoo, Task, TrainedAutoencoder
 from vitreous.methods.cryodrgn.noo_config import CryoNooConfig
 from vitreous.methods.pca.config import PcaConfig
 from vitreous.methods.pca.method import Pca
+from vitreous.reconstruct.fourier_images import FourierImages, half_disc
 from vitreous.train.config import Hardware, TrainConfig
 from vitreous.train.loop import fit
 

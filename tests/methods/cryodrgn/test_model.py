@@ -7,8 +7,8 @@ from vitreous.fourier.transform import rfft2_centred
 from vitreous.geometry.rotations import random_rotations, rotation_from_euler
 from vitreous.methods.cryodrgn.config import CryoDrgnConfig
 from vitreous.methods.cryodrgn.decoders import BasisDecoder
-from vitreous.methods.cryodrgn.images import half_disc
-from vitreous.methods.cryodrgn.model import Autoencoder, Posterior
+from vitreous.methods.cryodrgn.model import Autoencoder
+from vitreous.reconstruct.fourier_images import half_disc
 
 BOX, DIMS = 12, 3
 
@@ -59,13 +59,6 @@ def test_the_encoder_sees_phase_flipped_images(model, generator) -> None:
     first, second = model.encode(values, ctf, R), model.encode(values * ctf.sign(), ctf.abs(), R)
     torch.testing.assert_close(first.mean, second.mean)
     assert not torch.allclose(first.mean, model.encode(values, ctf.abs(), R).mean)
-
-
-def test_divergence_is_that_of_torch(generator) -> None:
-    mean, log_variance = torch.randn(2, 5, DIMS, generator=generator)
-    normal = torch.distributions.Normal(mean, (log_variance / 2).exp())
-    expected = torch.distributions.kl_divergence(normal, torch.distributions.Normal(0.0, 1.0)).sum(-1)
-    torch.testing.assert_close(Posterior(mean, log_variance).divergence(), expected)
 
 
 def test_bfloat16_decodes_nearly_the_same(model, generator) -> None:

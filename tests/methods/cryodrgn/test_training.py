@@ -14,9 +14,9 @@ from vitreous.evaluate.latents import conformation_error
 from vitreous.fourier.shells import fsc
 from vitreous.geometry.rotations import rotation_from_vector
 from vitreous.methods.cryodrgn.config import CryoDrgnConfig
-from vitreous.methods.cryodrgn.images import FourierImages
 from vitreous.methods.cryodrgn.method import CryoDrgn, TrainedAutoencoder
 from vitreous.methods.cryodrgn.training import Training
+from vitreous.reconstruct.fourier_images import FourierImages
 from vitreous.runs.checkpoint import Checkpointer
 from vitreous.train.config import TrainConfig
 from vitreous.train.loop import fit

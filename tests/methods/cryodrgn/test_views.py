@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from vitreous.fourier.transform import rfft2_centred
-from vitreous.methods.cryodrgn.images import half_disc, soft_window
 from vitreous.methods.cryodrgn.views import ImagePlane, noise_sigma
 from vitreous.physics.noise import coloured_noise, white_noise
+from vitreous.reconstruct.fourier_images import half_disc, soft_window
 
 BOX = 24
 

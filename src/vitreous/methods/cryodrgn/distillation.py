@@ -15,12 +15,12 @@ from torch.optim import Optimizer
 from vitreous.compute.processes import Rank
 from vitreous.geometry.rotations import rotation_from_quaternion
 from vitreous.methods.cryodrgn.agreement import Agreement
-from vitreous.methods.cryodrgn.images import FourierImages
 from vitreous.methods.cryodrgn.model import Autoencoder
 from vitreous.methods.cryodrgn.noo_config import CryoNooConfig
 from vitreous.methods.cryodrgn.schedule import Schedule
-from vitreous.methods.cryodrgn.training import Network, Outcome, Training, adam, mean_squared_residual
+from vitreous.methods.cryodrgn.training import Network, Outcome, Training, adam
 from vitreous.methods.cryodrgn.views import ImagePlane, noise_sigma
+from vitreous.reconstruct.fourier_images import FourierImages, mean_squared_residual
 
 _PATIENCE = 3
 

@@ -12,10 +12,10 @@ from vitreous.errors import ConfigError, InputError
 from vitreous.methods.cryodrgn.autodecoder import LatentTraining, TrainedAutodecoder, refuse_moving_poses
 from vitreous.methods.cryodrgn.config import AutodecoderConfig, CryoDrgnConfig
 from vitreous.methods.cryodrgn.distillation import DistillingTraining
-from vitreous.methods.cryodrgn.images import FourierImages
 from vitreous.methods.cryodrgn.model import Autoencoder, encode_views, grid_of
 from vitreous.methods.cryodrgn.noo_config import CryoNooConfig
 from vitreous.methods.cryodrgn.training import PoseCorrections, Training
+from vitreous.reconstruct.fourier_images import FourierImages
 from vitreous.typing import Float
 
 Task = Training | DistillingTraining | LatentTraining

@@ -3,8 +3,6 @@
 Zhong et al. 2021 (doi:10.1038/s41592-020-01049-4).
 """
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
@@ -13,24 +11,9 @@ from vitreous.fourier.transform import irfft3_centred
 from vitreous.methods.cryodrgn.config import CryoDrgnConfig
 from vitreous.methods.cryodrgn.decoders import Decoder, make_decoder
 from vitreous.methods.cryodrgn.encoders import Encoder, MapsEncoder, PixelEncoder
-from vitreous.methods.cryodrgn.images import Views, half_disc
+from vitreous.nn.posterior import Posterior
+from vitreous.reconstruct.fourier_images import Views, half_disc
 from vitreous.typing import Complex, Float, Rotations
-
-
-@dataclass(frozen=True)
-class Posterior:
-    """Normal distributions of the latents of some images, ``[b, dims]`` each."""
-
-    mean: Float[Tensor, "b dims"]
-    log_variance: Float[Tensor, "b dims"]
-
-    def drawn(self) -> Float[Tensor, "b dims"]:
-        """One sample of each, through which gradients flow."""
-        return self.mean + torch.randn_like(self.mean) * (self.log_variance / 2).exp()
-
-    def divergence(self) -> Float[Tensor, " b"]:
-        """Kullback-Leibler divergence from the standard normal distribution."""
-        return 0.5 * (self.mean.square() + self.log_variance.exp() - 1 - self.log_variance).sum(-1)
 
 
 class Autoencoder(nn.Module):

@@ -12,11 +12,11 @@ from vitreous.compute.processes import Rank
 from vitreous.data import Poses
 from vitreous.geometry.rotations import rotation_from_vector
 from vitreous.methods.cryodrgn.config import CryoDrgnConfig
-from vitreous.methods.cryodrgn.images import FourierImages
-from vitreous.methods.cryodrgn.model import Autoencoder, Posterior
+from vitreous.methods.cryodrgn.model import Autoencoder
 from vitreous.methods.cryodrgn.schedule import HELD_FROM, Schedule
+from vitreous.nn.posterior import Posterior
 from vitreous.physics.shifts import disc_phases
-from vitreous.typing import Complex, Float
+from vitreous.reconstruct.fourier_images import FourierImages, mean_squared_residual
 
 
 class PoseCorrections(nn.Module):
@@ -175,9 +175,3 @@ def adam(
     return Adam(
         [{"params": parameters[part], "lr": rates[part], **held.get(part, {})} for part in rates if parameters[part]]
     )
-
-
-def mean_squared_residual(predicted: Complex[Tensor, "b k"], observed: Complex[Tensor, "b k"]) -> Float[Tensor, ""]:
-    """Mean ``|ΔF|²`` over the half disc, which is the mean square over the whole disc of the Hartley transform."""
-    difference = torch.view_as_real(predicted - observed)
-    return difference.square().sum(-1).mean()

@@ -1,4 +1,4 @@
-"""Images as the autoencoder sees them: centred coefficients inside a circle, with their CTF."""
+"""Images with poses as methods that learn from them see them: centred coefficients inside a circle, with their CTF."""
 
 import math
 from dataclasses import dataclass
@@ -52,6 +52,12 @@ def soft_window(box: int, start: float) -> Float[Tensor, "y x"]:
 def half_disc(box: int) -> Disc:
     """One of every Friedel pair of coefficients inside the Nyquist circle."""
     return disc(box, box / 2)
+
+
+def mean_squared_residual(predicted: Complex[Tensor, "b k"], observed: Complex[Tensor, "b k"]) -> Float[Tensor, ""]:
+    """Mean ``|ΔF|²`` over the half disc, which is the mean square over the whole disc of the Hartley transform."""
+    difference = torch.view_as_real(predicted - observed)
+    return difference.square().sum(-1).mean()
 
 
 class FourierImages:

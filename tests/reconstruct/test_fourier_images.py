@@ -1,4 +1,4 @@
-"""Images as the autoencoder sees them."""
+"""Images as methods that learn from them see them."""
 
 import math
 from dataclasses import replace
@@ -12,8 +12,7 @@ from vitreous.compute.progress import SilentProgress
 from vitreous.data import ArraySource, Poses
 from vitreous.errors import InputError
 from vitreous.fourier.transform import rfft2_centred
-from vitreous.methods.cryodrgn.images import FourierImages, half_disc, soft_window
-from vitreous.methods.cryodrgn.training import mean_squared_residual
+from vitreous.reconstruct.fourier_images import FourierImages, half_disc, mean_squared_residual, soft_window
 
 
 def test_particles_without_poses_are_refused() -> None:

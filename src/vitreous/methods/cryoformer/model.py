@@ -1,0 +1,133 @@
+"""CryoFormer: an encoder of images to latents, and a field of points and latents."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from vitreous.compute.progress import Progress
+from vitreous.data import Latents, Particles, Volume
+from vitreous.methods.cryoformer.config import CryoFormerConfig
+from vitreous.methods.cryoformer.fields import make_field
+from vitreous.nn.posterior import Posterior
+from vitreous.nn.residual_mlp import ResidualMLP
+from vitreous.reconstruct.fourier_images import FourierImages, half_disc
+from vitreous.typing import Complex, Float, Rotations
+
+_BATCH = 512
+_SURE = -4.0
+"""Log-variance of the latents at the start, so that they tell images apart before they are drawn at random."""
+
+
+class Network(nn.Module):
+    """Deformation encoder and field; ``forward`` returns the posterior and the projections at a sample of it.
+
+    Parameters
+    ----------
+    box, dims
+        Side of the images in pixels, size of the latents.
+    config
+        The networks.
+    scale
+        Number by which coefficients were divided, kept with the parameters.
+    """
+
+    scale: Tensor
+
+    def __init__(self, box: int, dims: int, config: CryoFormerConfig, scale: float = 1.0) -> None:
+        super().__init__()
+        self.box = box
+        inputs = 2 * len(half_disc(box).kx)
+        self.register_buffer("scale", torch.tensor(scale))
+        self.encoder = ResidualMLP(inputs, 2 * dims, width=config.encoder_width, layers=config.encoder_layers)
+        self.field = make_field(box, dims, config)
+
+    def encode(self, values: Complex[Tensor, "b k"], ctf: Float[Tensor, "b k"]) -> Posterior:
+        """Posteriors of the latents of images, from their phase-flipped Hartley transforms."""
+        flipped = values * ctf.sign()
+        hartley = torch.cat([flipped.real - flipped.imag, flipped.real + flipped.imag], -1)
+        mean, log_variance = self.encoder(hartley).float().chunk(2, -1)
+        return Posterior(mean, log_variance + _SURE)
+
+    def forward(
+        self, values: Complex[Tensor, "b k"], ctf: Float[Tensor, "b k"], rotations: Rotations, box: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return mean and log-variance of the latents, and projections before the CTF, rendered at ``box`` pixels."""
+        posterior = self.encode(values, ctf)
+        return posterior.mean, posterior.log_variance, self.field.coefficients(rotations, posterior.drawn(), box)
+
+
+@dataclass(frozen=True)
+class TrainedCryoFormer:
+    """Networks that can be asked for latents and maps.
+
+    Attributes
+    ----------
+    network
+        Encoder and field.
+    config
+        Their settings.
+    pixel_size_A
+        Of the particles that they were trained on.
+    """
+
+    network: Network
+    config: CryoFormerConfig
+    pixel_size_A: float
+
+    @classmethod
+    def from_state(
+        cls, state: Mapping[str, Tensor], config: CryoFormerConfig, device: torch.device | str = "cpu"
+    ) -> "TrainedCryoFormer":
+        """Load what :attr:`state` held."""
+        of_network = dict(state)
+        box, pixel_size_A = int(of_network.pop("box")), float(of_network.pop("pixel_size_A"))
+        network = Network(box, len(state["encoder.last.bias"]) // 2, config)
+        network.load_state_dict(of_network)
+        return cls.of(network, config, pixel_size_A, device)
+
+    @classmethod
+    def of(
+        cls, network: Network, config: CryoFormerConfig, pixel_size_A: float, device: torch.device | str = "cpu"
+    ) -> "TrainedCryoFormer":
+        """Take networks that learn no longer."""
+        return cls(network.eval().requires_grad_(False).to(device), config, pixel_size_A)
+
+    @property
+    def state(self) -> dict[str, Tensor]:
+        """Parameters and grid, as tensors; the settings are not among them."""
+        pixel_size_A = torch.tensor(self.pixel_size_A, dtype=torch.float64)
+        return dict(self.network.state_dict()) | {"box": torch.tensor(self.box), "pixel_size_A": pixel_size_A}
+
+    @property
+    def box(self) -> int:
+        """Side of the maps in voxels."""
+        return self.network.box
+
+    def embed(self, particles: Particles, progress: Progress) -> Latents:
+        """Return the latents of particles with poses by one forward pass.
+
+        Raises
+        ------
+        InputError
+            Where the particles have no poses.
+        """
+        return self.embed_images(FourierImages(particles, self.config.window, float(self.network.scale)), progress)
+
+    def embed_images(self, images: FourierImages, progress: Progress) -> Latents:
+        """Return the latents of images, in batches."""
+        means, deviations, device = [], [], self.network.scale.device
+        with progress.stage("Embedding", total=len(images)), torch.no_grad():
+            for rows in torch.arange(len(images)).split(_BATCH):
+                views = images.views(rows)
+                posterior = self.network.encode(views.values.to(device), views.ctf.to(device))
+                means.append(posterior.mean.cpu())
+                deviations.append((posterior.log_variance / 2).exp().cpu())
+                progress.advance(len(rows))
+        return Latents(torch.cat(means), torch.cat(deviations))
+
+    def volume(self, z: Float[Tensor, " dims"]) -> Volume:
+        """Decode the map of one latent."""
+        scale = self.network.scale
+        return Volume(self.network.field.map(z.to(scale)) * float(scale), self.pixel_size_A)
