@@ -54,7 +54,7 @@ def summary_table(records: Records) -> str:
     """One row for all runs that differ in the seed only: how many succeed, and whether the verdict says so."""
     shown = _varying(records)
     header = [*shown.values(), "successes / runs", "of the successes called solved", "of the failures called solved"]
-    header += ["median error °", "median s", "anonymous MB"]
+    header += ["median error °", "median s", "median processor s", "anonymous MB"]
     groups = [list(same) for same in grouped(records, "seed", "verdict", "why")]
     rows = [[*settings(same[0], *shown), *_outcome(same)] for same in groups]
     if len(groups) > 1:
@@ -87,13 +87,14 @@ def _varying(records: Records) -> dict[str, str]:
 def _outcome(same: Records) -> list[str]:
     runs = [r for r in same if r.settings["verdict"] != NOT_RUN]
     if not runs:
-        return [NOT_RUN, *[NO_FIGURE] * 5]
+        return [NOT_RUN, *[NO_FIGURE] * 6]
     good, bad = [r for r in runs if is_success(r)], [r for r in runs if not is_success(r)]
     measured = [r for r in runs if is_measured(r)]
     shares = [f"{sum(r.settings['verdict'] == 'solved' for r in part)} of {len(part)}" for part in (good, bad)]
     medians = [
         _median([r.quality["median_deg"] for r in measured], ".3g"),
         _median([r.wall_seconds for r in measured], ".0f"),
+        _median([r.quality["cpu_seconds"] for r in measured], ".0f"),
         _median([r.peak_memory_MB for r in measured], ".0f"),
     ]
     return [f"{len(good)} / {len(runs)}", *shares, *medians]

@@ -14,7 +14,7 @@ SOLVED = {"median_deg": 1.0, "resolution_05_A": 10.5, "known_05_A": 10.0}
 
 def run(verdict: str, seed: int = 1, seconds: float = 60.0, **found: float) -> BenchmarkRecord:
     known = {"target": "4v5a", "n": 5000, "snr": 0.1, "condition": "plain", "box": 64, "options": "", "threads": 2}
-    return record("engine-targets", seconds, found, **known, seed=seed, verdict=verdict)
+    return record("engine-targets", seconds, {"cpu_seconds": seconds - 1, **found}, **known, seed=seed, verdict=verdict)
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_verdicts_are_counted_apart_for_successes_and_failures() -> None:
         run("not run", 6),
     ]
     text = section("engine-targets", rows)
-    assert "| 4v5a | 2 / 5 | 1 of 2 | 1 of 3 | 45.5 | 60 | 100 |\n" in text
+    assert "| 4v5a | 2 / 5 | 1 of 2 | 1 of 3 | 45.5 | 60 | 59 | 100 |\n" in text
     assert "Planned and not run: 1. Ended with an error, which counts as a failure: 1." in text
     assert "| 4v5a | 6 | not run | – | – | – | – | – | – |\n" in text
 
@@ -59,9 +59,9 @@ def test_conditions_that_differ_have_rows_of_their_own_and_a_sum() -> None:
     noisy.settings["snr"] = 0.01
     lines = section("engine-low-snr", [run("solved", **SOLVED), noisy]).splitlines()
     assert any(line.startswith("| target | SNR | successes / runs |") for line in lines)
-    assert "| 4v5a | 0.1 | 1 / 1 | 1 of 1 | 0 of 0 | 1 | 60 | 100 |" in lines
-    assert "| 4v5a | 0.01 | 0 / 1 | 0 of 0 | 0 of 1 | 90 | 60 | 100 |" in lines
-    assert "| all |  | 1 / 2 | 1 of 1 | 0 of 1 | 45.5 | 60 | 100 |" in lines
+    assert "| 4v5a | 0.1 | 1 / 1 | 1 of 1 | 0 of 0 | 1 | 60 | 59 | 100 |" in lines
+    assert "| 4v5a | 0.01 | 0 / 1 | 0 of 0 | 0 of 1 | 90 | 60 | 59 | 100 |" in lines
+    assert "| all |  | 1 / 2 | 1 of 1 | 0 of 1 | 45.5 | 60 | 59 | 100 |" in lines
 
 
 def test_exponents_are_those_of_powers() -> None:
