@@ -43,3 +43,14 @@ def test_a_map_that_a_third_of_the_images_do_not_show_is_doubtful() -> None:
 
 def test_half_maps_that_share_a_blob_have_failed() -> None:
     assert judge(result(crossing=5), evidence(1.2, None), 12.0)[0] == "failed"
+
+
+def test_a_map_that_explains_little_of_the_images_is_not_solved() -> None:
+    made = result()
+    little, enough = (replace(made, metrics={"junk_share": 0.0, "explained_share": share}) for share in (0.3, 0.9))
+    verdict, reasons = judge(little, evidence(1.2, None), 12.0)
+    assert verdict == "ambiguous"
+    assert "explains 30%" in reasons[0]
+    assert judge(enough, evidence(1.2, None), 12.0)[0] == "solved"
+    unknown = replace(made, metrics={"explained_share": float("nan")})
+    assert judge(unknown, evidence(1.2, None), 12.0)[0] == "solved"
