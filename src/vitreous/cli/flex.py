@@ -228,8 +228,7 @@ class Flex:
             points = self.cryoformer.batch * points_per_image(particles.box, self.cryoformer)
             of_points = _BYTES_PER_POINT * min(points, _POINTS_IN_MEMORY)
             products = training_products(len(particles), particles.box, self.cryoformer)
-            images = min(12 * len(particles) * 0.39 * particles.box**2, 2e9)
-            return Estimate(images + of_points + 1e9, products / _FLOPS)
+            return Estimate(_bytes_of_images(particles) + of_points + 1e9, products / _FLOPS)
         net = self.network
         if self._looks_for_maps:
             fitted = _estimate_maps(particles, net.encoder_maps, PcaConfig().iterations)
@@ -239,7 +238,7 @@ class Flex:
 
     def _estimate_networks(self, particles: Particles) -> Estimate:
         net, n, pixels = self.network, len(particles), 0.39 * particles.box**2
-        images = min(12 * n * pixels, 2e9)
+        images = _bytes_of_images(particles)
         if net.decoder == "basis":
             maps = 1 + (net.basis_maps or self.dims)
             of_basis = 5 * 8 * maps * (2.0 * particles.box + 1) ** 2 * (particles.box + 1)
@@ -247,6 +246,11 @@ class Flex:
         activations = 30.0 * net.batch * pixels * net.decoder_width * (1 + net.decoder_layers)
         products = 6.0 * n * net.epochs * pixels * net.decoder_width**2 * (1 + net.decoder_layers)
         return Estimate(images + activations + 8e8, products / _FLOPS)
+
+
+def _bytes_of_images(particles: Particles) -> float:
+    """What is kept of the coefficients inside the Nyquist circle."""
+    return min(12 * len(particles) * 0.39 * particles.box**2, 2e9)
 
 
 def _estimate_maps(particles: Particles, dims: int, rounds: int) -> Estimate:

@@ -1,13 +1,14 @@
 """Images with poses as methods that learn from them see them: centred coefficients inside a circle, with their CTF."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from vitreous.compute.progress import Progress
-from vitreous.data import Particles
+from vitreous.data import Latents, Particles
 from vitreous.errors import InputError
 from vitreous.fourier.frequencies import Disc, disc
 from vitreous.reconstruct.backprojection import batches, centred_coefficients, disc_ctf
@@ -15,6 +16,7 @@ from vitreous.typing import Complex, Float, Images, Int, Rotations
 
 _WINDOW_END = 0.99
 _SAMPLE = 1000
+_BATCH = 512
 _CACHE_BYTES = 2_000_000_000
 
 
@@ -58,6 +60,12 @@ def mean_squared_residual(predicted: Complex[Tensor, "b k"], observed: Complex[T
     """Mean ``|ΔF|²`` over the half disc, which is the mean square over the whole disc of the Hartley transform."""
     difference = torch.view_as_real(predicted - observed)
     return difference.square().sum(-1).mean()
+
+
+def flipped_hartley(values: Complex[Tensor, "b k"], ctf: Float[Tensor, "b k"]) -> Float[Tensor, "b k2"]:
+    """Phase-flipped Hartley transform of images, inside the circle."""
+    flipped = values * ctf.sign()
+    return torch.cat([flipped.real - flipped.imag, flipped.real + flipped.imag], -1)
 
 
 class FourierImages:
@@ -125,3 +133,20 @@ class FourierImages:
 
     def _measured_scale(self) -> float:
         return max(float(self.sample().std()), 1e-12)
+
+
+def embedded(images: FourierImages, encode: Callable[[Views], tuple[Tensor, Tensor]], progress: Progress) -> Latents:
+    """Latents of images in batches, from the mean and the log-variance that ``encode`` gives views, on any device."""
+    means, deviations = [], []
+    with progress.stage("Embedding", total=len(images)), torch.no_grad():
+        for rows in torch.arange(len(images)).split(_BATCH):
+            mean, log_variance = encode(images.views(rows))
+            means.append(mean.cpu())
+            deviations.append((log_variance / 2).exp().cpu())
+            progress.advance(len(rows))
+    return Latents(torch.cat(means), torch.cat(deviations))
+
+
+def grid_of(box: int, pixel_size_A: float) -> dict[str, Tensor]:
+    """Box and pixel size of a model, as tensors to keep with its parameters."""
+    return {"box": torch.tensor(box), "pixel_size_A": torch.tensor(pixel_size_A, dtype=torch.float64)}

@@ -57,6 +57,13 @@ class Target:
         n = self.count
         return self.volume.sample(rotations, self.disc.kx[:n].contiguous(), self.disc.ky[:n].contiguous())
 
+    def explained(
+        self, part: Coefficients, rotations: Rotations, shifts_px: Shifts
+    ) -> tuple[Float[Tensor, "n k"], Float[Tensor, "n k"]]:
+        """Power ``|Y·C|²`` of images, and ``C²·(2·Re⟨Y·C, P⟩ − C²·|P|²)`` that the map explains of it at poses."""
+        slices, moved, c2 = self.slices(rotations), self.centred(part, shifts_px), part.c2[:, : self.count]
+        return moved.abs().square(), c2 * (2 * (moved.conj() * slices).real - c2 * slices.abs().square())
+
     def centred(self, part: Coefficients, shifts_px: Shifts) -> Complex[Tensor, "n k"]:
         """``Y·C`` of images whose particles are moved to the centre, at the coefficients that count."""
         return part.yc[:, : self.count] * disc_phases(-shifts_px, self.disc, self.count)

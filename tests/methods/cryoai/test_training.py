@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from tests.methods.moving_blobs import PIXEL_SIZE_A, blob_map, moving_blobs
+from vitreous.compute.epochs import shuffled_batches
 from vitreous.compute.processes import Rank
 from vitreous.data import Optics
 from vitreous.errors import ConfigError
@@ -32,7 +33,10 @@ def task(n: int = 27, **changes: object) -> Training:
 
 def test_an_epoch_holds_no_particle_twice_and_epochs_differ() -> None:
     made = task()
-    epochs = [made._order(epoch)[:24] for epoch in range(2)]
+    steps = islice(
+        shuffled_batches(len(made.reader), made.config.batch, made.seed, 0, Rank()), 2 * made.steps_per_epoch
+    )
+    epochs = torch.cat([rows for _, rows in steps]).split(24)
     assert [len(order.unique()) for order in epochs] == [24, 24]
     assert not torch.equal(*epochs)
 

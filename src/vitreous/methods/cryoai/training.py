@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from vitreous.compute.epochs import shuffled_batches, steps_per_epoch
 from vitreous.compute.processes import Rank
 from vitreous.fourier.frequencies import Disc
 from vitreous.methods.cryoai.config import CryoAIConfig
@@ -125,7 +126,7 @@ class Training:
     @property
     def steps_per_epoch(self) -> int:
         """Whole batches in the particle set; those left over wait for the next epoch's order."""
-        return max(1, len(self.reader) // self.config.batch)
+        return steps_per_epoch(len(self.reader), self.config.batch)
 
     def module(self) -> Network:
         """Make the networks."""
@@ -147,23 +148,13 @@ class Training:
 
     def batches(self, first_step: int, rank: Rank) -> Iterator[dict[str, Any]]:
         """Yield this process's images of every step; the order of an epoch depends on seed and epoch alone."""
-        step, known, order = first_step, -1, torch.empty(0, dtype=torch.int64)
-        while True:
-            epoch, place = divmod(step, self.steps_per_epoch)
-            if epoch != known:
-                known, order = epoch, self._order(epoch)
-            rows = order[place * self.config.batch : (place + 1) * self.config.batch][rank.number :: rank.of]
+        for step, rows in shuffled_batches(len(self.reader), self.config.batch, self.seed, first_step, rank):
             yield {**vars(self.reader.views(rows)), "step": step}
-            step += 1
 
     def training_step(self, module: nn.Module, batch: Mapping[str, Any]) -> Mapping[str, Tensor]:
         """Return the loss, the mean over images of the best pose's residual per coefficient, and what is explained."""
         residual, power = module(batch)
         return {"loss": residual.mean(), "explained": 1 - (residual.detach() / power).mean()}
-
-    def _order(self, epoch: int) -> Tensor:
-        generator = torch.Generator().manual_seed((self.seed * 1_000_003 + epoch) % (1 << 62))
-        return torch.randperm(len(self.reader), generator=generator)
 
 
 def has_converged(explained: Float[Tensor, " rounds"], box: int, config: CryoAIConfig) -> bool:

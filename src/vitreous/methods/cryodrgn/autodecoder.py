@@ -18,10 +18,10 @@ from vitreous.data import Latents, Particles, Volume
 from vitreous.errors import ConfigError
 from vitreous.methods.cryodrgn.config import AutodecoderConfig, CryoDrgnConfig
 from vitreous.methods.cryodrgn.decoders import make_decoder
-from vitreous.methods.cryodrgn.model import decoded_map, grid_of
+from vitreous.methods.cryodrgn.model import decoded_map
 from vitreous.methods.cryodrgn.schedule import Schedule
 from vitreous.methods.cryodrgn.training import Training, adam
-from vitreous.reconstruct.fourier_images import FourierImages, Views, half_disc
+from vitreous.reconstruct.fourier_images import FourierImages, Views, grid_of, half_disc
 from vitreous.typing import Complex, Float, Rotations
 
 _BATCH = 128

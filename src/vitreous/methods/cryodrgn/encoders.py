@@ -7,6 +7,7 @@ from vitreous.fourier.frequencies import Disc
 from vitreous.methods.cryodrgn.config import CryoDrgnConfig
 from vitreous.nn.residual_mlp import ResidualMLP
 from vitreous.physics.slices import FourierVolume
+from vitreous.reconstruct.fourier_images import flipped_hartley
 from vitreous.reconstruct.linear_posterior import linear_posterior
 from vitreous.typing import Complex, Float, Rotations
 
@@ -33,8 +34,7 @@ class PixelEncoder(ResidualMLP):
         self, values: Complex[Tensor, "b k"], ctf: Float[Tensor, "b k"], rotations: Rotations
     ) -> Float[Tensor, "b features"]:
         """What the network sees of images."""
-        flipped = values * ctf.sign()
-        return torch.cat([flipped.real - flipped.imag, flipped.real + flipped.imag], -1)
+        return flipped_hartley(values, ctf)
 
 
 class MapsEncoder(ResidualMLP):

@@ -12,10 +12,10 @@ from vitreous.errors import ConfigError, InputError
 from vitreous.methods.cryodrgn.autodecoder import LatentTraining, TrainedAutodecoder, refuse_moving_poses
 from vitreous.methods.cryodrgn.config import AutodecoderConfig, CryoDrgnConfig
 from vitreous.methods.cryodrgn.distillation import DistillingTraining
-from vitreous.methods.cryodrgn.model import Autoencoder, encode_views, grid_of
+from vitreous.methods.cryodrgn.model import Autoencoder
 from vitreous.methods.cryodrgn.noo_config import CryoNooConfig
 from vitreous.methods.cryodrgn.training import PoseCorrections, Training
-from vitreous.reconstruct.fourier_images import FourierImages
+from vitreous.reconstruct.fourier_images import FourierImages, embedded, grid_of
 from vitreous.typing import Float
 
 Task = Training | DistillingTraining | LatentTraining
@@ -25,7 +25,6 @@ Train = Callable[[Task], Mapping[str, Tensor]]
 """Trains a task and returns the ``state_dict`` of its module."""
 
 _NETWORK, _MODEL, _CORRECTIONS, _SLICES = "network.", "autoencoder.", "corrections.", "model."
-_BATCH = 512
 
 
 @dataclass(frozen=True)
@@ -80,14 +79,7 @@ class TrainedAutoencoder:
 
     def embed_images(self, images: FourierImages, progress: Progress) -> Latents:
         """Return the latents of images, in batches."""
-        means, deviations = [], []
-        with progress.stage("Embedding", total=len(images)):
-            for rows in torch.arange(len(images)).split(_BATCH):
-                posterior = encode_views(self.model, images.views(rows))
-                means.append(posterior.mean.cpu())
-                deviations.append((posterior.log_variance / 2).exp().cpu())
-                progress.advance(len(rows))
-        return Latents(torch.cat(means), torch.cat(deviations))
+        return embedded(images, self.model.encode_views, progress)
 
     def volume(self, z: Float[Tensor, " dims"]) -> Volume:
         """Decode the map of one latent."""

@@ -54,6 +54,12 @@ class Autoencoder(nn.Module):
         mean, log_variance = self.encoder(features).float().chunk(2, -1)
         return Posterior(mean, log_variance)
 
+    def encode_views(self, views: Views) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of the latents of images, which are brought to where the networks are."""
+        device = self.kxy.device
+        posterior = self.encode(views.values.to(device), views.ctf.to(device), views.rotations.to(device))
+        return posterior.mean, posterior.log_variance
+
     def decode(self, rotations: Rotations, z: Float[Tensor, "n dims"]) -> Complex[Tensor, "n k"]:
         """Slices of the maps of ``z``, before the CTF."""
         return self.decoder(rotations, self.kxy, z)
@@ -77,15 +83,3 @@ def decoded_map(decoder: Decoder, z: Float[Tensor, " dims"], scale: float, pixel
         transform = decoder.transform(z)
     box = transform.shape[0]
     return Volume(irfft3_centred(transform * scale * box, box), pixel_size_A)
-
-
-def grid_of(box: int, pixel_size_A: float) -> dict[str, Tensor]:
-    """Box and pixel size of a model, as tensors to keep with its parameters."""
-    return {"box": torch.tensor(box), "pixel_size_A": torch.tensor(pixel_size_A, dtype=torch.float64)}
-
-
-def encode_views(model: Autoencoder, views: Views) -> Posterior:
-    """Posteriors of the latents of images, without gradients."""
-    device = model.kxy.device
-    with torch.no_grad():
-        return model.encode(views.values.to(device), views.ctf.to(device), views.rotations.to(device))

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
+from vitreous.compute.epochs import shuffled_batches, steps_per_epoch
 from vitreous.compute.processes import Rank
 from vitreous.data import Poses
 from vitreous.geometry.rotations import rotation_from_vector
@@ -100,7 +101,7 @@ class Training:
     @property
     def steps_per_epoch(self) -> int:
         """Whole batches in the particle set; those left over wait for the next epoch's order."""
-        return max(1, len(self.images) // self.config.batch)
+        return steps_per_epoch(len(self.images), self.config.batch)
 
     def module(self) -> Network:
         """Make the networks."""
@@ -121,12 +122,9 @@ class Training:
 
     def batches(self, first_step: int, rank: Rank) -> Iterator[dict[str, Any]]:
         """Yield this process's images of every step; the order of an epoch depends on seed and epoch alone."""
-        step = first_step
-        while True:
-            rows = self._rows(step)[rank.number :: rank.of]
-            views = self.images.views(rows)
-            yield {**vars(views), "rows": rows, "step": step}
-            step += 1
+        config = self.config
+        for step, rows in shuffled_batches(len(self.images), config.batch, config.seed, first_step, rank):
+            yield {**vars(self.images.views(rows)), "rows": rows, "step": step}
 
     def training_step(self, module: nn.Module, batch: Mapping[str, Any]) -> Mapping[str, Tensor]:
         """Return the loss: mean squared residual per coefficient, and the divergence of the latents."""
@@ -148,12 +146,6 @@ class Training:
         """Weight of the divergence, which counts once per image beside ``2k`` real numbers."""
         full = self.config.full_beta(self.dims)
         return full * min(1.0, epoch / self.config.beta_ramp) if self.config.beta_ramp > 0 else full
-
-    def _rows(self, step: int) -> Tensor:
-        epoch, place = divmod(step, self.steps_per_epoch)
-        generator = torch.Generator().manual_seed((self.config.seed * 1_000_003 + epoch) % (1 << 62))
-        order = torch.randperm(len(self.images), generator=generator)
-        return order[place * self.config.batch : (place + 1) * self.config.batch]
 
 
 def adam(

@@ -12,10 +12,9 @@ from vitreous.methods.cryoformer.config import CryoFormerConfig
 from vitreous.methods.cryoformer.fields import make_field
 from vitreous.nn.posterior import Posterior
 from vitreous.nn.residual_mlp import ResidualMLP
-from vitreous.reconstruct.fourier_images import FourierImages, half_disc
+from vitreous.reconstruct.fourier_images import FourierImages, Views, embedded, flipped_hartley, grid_of, half_disc
 from vitreous.typing import Complex, Float, Rotations
 
-_BATCH = 512
 _SURE = -4.0
 """Log-variance of the latents at the start, so that they tell images apart before they are drawn at random."""
 
@@ -45,10 +44,13 @@ class Network(nn.Module):
 
     def encode(self, values: Complex[Tensor, "b k"], ctf: Float[Tensor, "b k"]) -> Posterior:
         """Posteriors of the latents of images, from their phase-flipped Hartley transforms."""
-        flipped = values * ctf.sign()
-        hartley = torch.cat([flipped.real - flipped.imag, flipped.real + flipped.imag], -1)
-        mean, log_variance = self.encoder(hartley).float().chunk(2, -1)
+        mean, log_variance = self.encoder(flipped_hartley(values, ctf)).float().chunk(2, -1)
         return Posterior(mean, log_variance + _SURE)
+
+    def encode_views(self, views: Views) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of the latents of images, which are brought to where the networks are."""
+        posterior = self.encode(views.values.to(self.scale.device), views.ctf.to(self.scale.device))
+        return posterior.mean, posterior.log_variance
 
     def forward(
         self, values: Complex[Tensor, "b k"], ctf: Float[Tensor, "b k"], rotations: Rotations, box: int
@@ -97,8 +99,7 @@ class TrainedCryoFormer:
     @property
     def state(self) -> dict[str, Tensor]:
         """Parameters and grid, as tensors; the settings are not among them."""
-        pixel_size_A = torch.tensor(self.pixel_size_A, dtype=torch.float64)
-        return dict(self.network.state_dict()) | {"box": torch.tensor(self.box), "pixel_size_A": pixel_size_A}
+        return dict(self.network.state_dict()) | grid_of(self.box, self.pixel_size_A)
 
     @property
     def box(self) -> int:
@@ -117,15 +118,7 @@ class TrainedCryoFormer:
 
     def embed_images(self, images: FourierImages, progress: Progress) -> Latents:
         """Return the latents of images, in batches."""
-        means, deviations, device = [], [], self.network.scale.device
-        with progress.stage("Embedding", total=len(images)), torch.no_grad():
-            for rows in torch.arange(len(images)).split(_BATCH):
-                views = images.views(rows)
-                posterior = self.network.encode(views.values.to(device), views.ctf.to(device))
-                means.append(posterior.mean.cpu())
-                deviations.append((posterior.log_variance / 2).exp().cpu())
-                progress.advance(len(rows))
-        return Latents(torch.cat(means), torch.cat(deviations))
+        return embedded(images, self.network.encode_views, progress)
 
     def volume(self, z: Float[Tensor, " dims"]) -> Volume:
         """Decode the map of one latent."""

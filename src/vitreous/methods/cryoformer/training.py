@@ -5,11 +5,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from vitreous.compute.epochs import shuffled_batches, steps_per_epoch
 from vitreous.compute.processes import Rank
 from vitreous.methods.cryoformer.config import CryoFormerConfig
 from vitreous.methods.cryoformer.model import Network
@@ -42,7 +42,7 @@ class Training:
     @property
     def steps_per_epoch(self) -> int:
         """Whole batches in the particle set; those left over wait for the next epoch's order."""
-        return max(1, len(self.images) // self.config.batch)
+        return steps_per_epoch(len(self.images), self.config.batch)
 
     def module(self) -> Network:
         """Make the networks."""
@@ -64,11 +64,9 @@ class Training:
 
     def batches(self, first_step: int, rank: Rank) -> Iterator[dict[str, Any]]:
         """Yield this process's images of every step; the order of an epoch depends on seed and epoch alone."""
-        step = first_step
-        while True:
-            rows = self._rows(step)[rank.number :: rank.of]
+        config = self.config
+        for step, rows in shuffled_batches(len(self.images), config.batch, config.seed, first_step, rank):
             yield {**vars(self.images.views(rows)), "step": step}
-            step += 1
 
     def training_step(self, module: nn.Module, batch: Mapping[str, Any]) -> Mapping[str, Tensor]:
         """Return the loss: mean squared residual per coefficient (equation 5), and the divergence of the latents."""
@@ -84,9 +82,3 @@ class Training:
     @property
     def _steps(self) -> int:
         return self.config.epochs * self.steps_per_epoch
-
-    def _rows(self, step: int) -> Tensor:
-        epoch, place = divmod(step, self.steps_per_epoch)
-        generator = torch.Generator().manual_seed((self.config.seed * 1_000_003 + epoch) % (1 << 62))
-        order = torch.randperm(len(self.images), generator=generator)
-        return order[place * self.config.batch : (place + 1) * self.config.batch]

@@ -53,9 +53,8 @@ def _powers(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Explained power, power above the noise, and variance of the latter, per image and coefficient."""
     part = store.device_batch(rows, target.count)
-    slices = target.slices(state.rotations[rows].to(target.device))
-    moved = target.centred(part, state.shifts_px[rows].to(target.device))
-    explained = part.c2 * (2 * (moved.conj() * slices).real - part.c2 * slices.abs().square())
+    pose = (column[rows].to(target.device) for column in (state.rotations, state.shifts_px))
+    power, explained = target.explained(part, *pose)
     expected = noise.to(target.device) * part.c2
-    powers = (explained, moved.abs().square() - expected, expected.square())
+    powers = (explained, power - expected, expected.square())
     return tuple(values.cpu() for values in powers)  # type: ignore[return-value]

@@ -303,10 +303,9 @@ class Refinement:
         self, target: Target, part: Coefficients, poses: RefinedPoses, weight: Float[Tensor, "n 1"], n_shells: int
     ) -> Float[Tensor, "2 s"]:
         """``Σ C²(|Y|² − explained)`` and ``ΣC²`` per shell, of which the quotient is the noise power."""
-        slices, moved = target.slices(poses.rotations), target.centred(part, poses.shifts_px)
+        power, explained = target.explained(part, poses.rotations, poses.shifts_px)
         c2 = part.c2[:, : target.count]
-        left = moved.abs().square() + c2 * (c2 * slices.abs().square() - 2 * (moved.conj() * slices).real)
-        sums = torch.stack([(weight * left).sum(0), (weight * c2).sum(0)]).double().cpu()
+        sums = torch.stack([(weight * (power - explained)).sum(0), (weight * c2).sum(0)]).double().cpu()
         return torch.zeros(2, n_shells, dtype=torch.float64).index_add_(1, target.disc.shell[: target.count], sums)
 
     def _noise(self, before: Float[Tensor, " s"], residual: Float[Tensor, "2 s"], radius: int) -> Float[Tensor, " s"]:
