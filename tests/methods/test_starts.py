@@ -8,7 +8,7 @@ import torch
 from tests.crosscheck.relion import varied_optics
 from tests.methods.test_search import BOX, QUICK, particles_of, phantom_stack
 from vitreous.compute.progress import SilentProgress
-from vitreous.data import Particles, SilentJournal, Volume
+from vitreous.data import Particles, Poses, SilentJournal, Volume
 from vitreous.fourier.filters import low_pass
 from vitreous.fourier.shells import fsc
 from vitreous.geometry.rotations import rotation_angle_deg, rotation_from_vector
@@ -95,6 +95,43 @@ def test_a_map_that_lags_behind_the_other_halfs_is_searched_again(
     assert finder.searches == 3
     assert start.independent is retry_is_good
     assert all(torch.equal(half.map, good) for half in start.halves)
+
+
+def good_and_junk(particles: Particles, truth: Poses) -> tuple[torch.Tensor, torch.Tensor]:
+    """The true map, and one of two particles side by side."""
+    grids = back_project_halves(particles, truth, torch.arange(len(particles)) % 2 + 1, "C1", SilentProgress())
+    good = low_pass(sum(solve(grid) for grid in grids) / 2, 11.0)
+    return good, torch.roll(good, 6, 2) + torch.roll(good.flip(0, 1), -6, 2)
+
+
+@pytest.mark.parametrize("junk_is_left", [True, False])
+def test_a_pair_that_explains_little_gives_way_to_one_that_most_images_prefer(
+    monkeypatch: pytest.MonkeyPatch, *, junk_is_left: bool
+) -> None:
+    """The class that explains most is taken of each half; where that is no better, the pair stays."""
+    stack = phantom_stack()
+    halves = store_of(stack.particles.select(FIRST)), store_of(stack.particles.select(SECOND))
+    good, junk = good_and_junk(stack.particles, stack.truth)
+    classes = [junk, junk, good if junk_is_left else junk]
+    noise = torch.ones(17)
+
+    monkeypatch.setattr(StartFinder, "_search", lambda *_: Candidate(junk, noise))
+    monkeypatch.setattr(StartFinder, "_classes", lambda *_: [Candidate(one, noise) for one in classes])
+    monkeypatch.setattr(starts, "in_frame_of", lambda estimate, _target, radius: (estimate, radius))
+    _, start = find(halves, replace(QUICK, starts=1))
+    assert start is not None
+    assert all(torch.equal(half.map, good if junk_is_left else junk) for half in start.halves)
+
+
+def test_a_map_that_explains_enough_is_not_searched_for_beside_junk(monkeypatch: pytest.MonkeyPatch) -> None:
+    stack = phantom_stack()
+    halves = store_of(stack.particles.select(FIRST)), store_of(stack.particles.select(SECOND))
+    good, _ = good_and_junk(stack.particles, stack.truth)
+    monkeypatch.setattr(StartFinder, "_search", lambda *_: Candidate(good, torch.ones(17)))
+    monkeypatch.setattr(StartFinder, "_classes", lambda *_: pytest.fail("searched"))
+    _, start = find(halves, replace(QUICK, starts=1))
+    assert start is not None
+    assert start.independent
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from vitreous.data import Journal
 from vitreous.fourier.resize import resize_map
 from vitreous.methods.search.abinitio import AbInitio, variant_of
 from vitreous.methods.search.config import SearchConfig
-from vitreous.methods.search.peeling import Peeling
+from vitreous.methods.search.refilling import Refilling
 from vitreous.methods.search.starts import (
     enough_shell,
     evidence_of_images,
@@ -118,8 +118,9 @@ class ClassFinder:
         generator = generator_of_search(self.config.seed, self.searches)
         run = AbInitio(store, self.config, self.diameter_px, generator, classes=self.classes)
         if given is None:
-            peeling = Peeling(store, self.config, self.diameter_px, self.reports, generator)
-            begin, shell = peeling.maps(self.classes, self.searches), self.config.search_radius
+            together = run.run(*self.reports, self.searches)
+            refilling = Refilling(store, self.config, self.diameter_px, self.reports, generator)
+            begin, shell = refilling.filled(together, self.searches), self.config.search_radius
         else:
             begin, shell = [resize_map(values, run.box) for values in given.maps], given.shared_radius
             begin = [variant_of(begin[0], generator) for _ in range(self.classes)] if len(begin) == 1 else begin

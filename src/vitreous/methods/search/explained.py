@@ -9,7 +9,7 @@ from vitreous.methods.search.refinement import RefinementState, images_at_a_time
 from vitreous.reconstruct.coefficients import CoefficientStore
 from vitreous.reconstruct.group_spectra import background_noise
 from vitreous.reconstruct.target import Target
-from vitreous.typing import Float, Int, Tensor
+from vitreous.typing import Float, Int, Rotations, Shifts, Tensor
 
 IMAGES_PER_HALF = 500
 FIRST_SHELL = 3
@@ -28,33 +28,34 @@ def explained_share(
     to which images were fitted that it does not resemble explains a third. NaN where the images show no power above
     the background.
     """
-    disc, share = store.disc, current_share()
-    noise = torch.ones(int(disc.shell[-1]) + 1) if store.balance is not None else background_noise(store)
     sums = torch.zeros(3, dtype=torch.float64)
     for number, reference in zip((1, 2), reversed(state.references), strict=True):
         members = torch.nonzero(half_sets == number)[:, 0]
         rows = members[:: max(1, len(members) // IMAGES_PER_HALF)][:IMAGES_PER_HALF]
-        target = Target.of(reference, disc, state.noise, radius)
-        expected, outer = noise[disc.shell[: target.count]], disc.shell[: target.count] >= FIRST_SHELL
-        for chunk in share.mine(pieces(rows, images_at_a_time(target.count))):
-            found = _powers(store, state, chunk, target, expected)
-            sums += torch.stack([values[:, outer].sum() for values in found]).double()
+        target = Target.of(reference, store.disc, state.noise, radius)
+        sums += powers_at(store, rows, (state.rotations[rows], state.shifts_px[rows]), target)
+    return share_of(sums)
+
+
+def powers_at(
+    store: CoefficientStore, rows: Int[Tensor, " m"], poses: tuple[Rotations, Shifts], target: Target
+) -> Float[Tensor, "3"]:
+    """Explained power, power above the background, and the variance of the latter, of images at given poses."""
+    disc, share = store.disc, current_share()
+    noise = torch.ones(int(disc.shell[-1]) + 1) if store.balance is not None else background_noise(store)
+    expected, outer = noise[disc.shell[: target.count]], disc.shell[: target.count] >= FIRST_SHELL
+    sums = torch.zeros(3, dtype=torch.float64)
+    for chunk in share.mine(pieces(torch.arange(len(rows)), images_at_a_time(target.count))):
+        part = store.device_batch(rows[chunk], target.count)
+        power, explained = target.explained(part, *(column[chunk].to(target.device) for column in poses))
+        floor = expected.to(target.device) * part.c2
+        powers = (explained, power - floor, floor.square())
+        sums += torch.stack([values.cpu()[:, outer].sum() for values in powers]).double()
     share.sum_(sums)
-    explained, signal, squared = sums.tolist()
+    return sums
+
+
+def share_of(powers: Float[Tensor, "3"]) -> float:
+    """Explained over all power above the background, from :func:`powers_at`; NaN where there is none."""
+    explained, signal, squared = powers.tolist()
     return explained / signal if signal > SIGNIFICANCE * math.sqrt(squared) else math.nan
-
-
-def _powers(
-    store: CoefficientStore,
-    state: RefinementState,
-    rows: Int[Tensor, " m"],
-    target: Target,
-    noise: Float[Tensor, " k"],
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Explained power, power above the noise, and variance of the latter, per image and coefficient."""
-    part = store.device_batch(rows, target.count)
-    pose = (column[rows].to(target.device) for column in (state.rotations, state.shifts_px))
-    power, explained = target.explained(part, *pose)
-    expected = noise.to(target.device) * part.c2
-    powers = (explained, power - expected, expected.square())
-    return tuple(values.cpu() for values in powers)  # type: ignore[return-value]

@@ -88,16 +88,22 @@ def gain_deviates(store: CoefficientStore, state: RefinementState, half_sets: In
 
 
 def deviates_at(
-    store: CoefficientStore, rows: Int[Tensor, " m"], poses: tuple[Rotations, Shifts], target: Target
+    store: CoefficientStore,
+    rows: Int[Tensor, " m"],
+    poses: tuple[Rotations, Shifts],
+    target: Target,
+    *,
+    beyond: float = 0.0,
 ) -> Float[Tensor, " m"]:
-    """``(G − E)/√(2E)`` of some particles at given poses."""
+    """``(G − E)/√(2E)`` of some particles at given poses, by the coefficients beyond a radius."""
     share, out = current_share(), torch.zeros(len(rows))
+    counted = target.inverse_noise * (store.disc.shell[: target.count] >= beyond).to(target.device)
     for chunk in share.mine(pieces(torch.arange(len(rows)), images_at_a_time(target.count))):
         part = store.device_batch(rows[chunk], target.count)
         slices = target.slices(poses[0][chunk].to(target.device))
         data = target.centred(part, poses[1][chunk].to(target.device))
-        cross = ((data.conj() * slices).real * target.inverse_noise).sum(1)
-        expected = (part.c2 * slices.abs().square() * target.inverse_noise).sum(1)
+        cross = ((data.conj() * slices).real * counted).sum(1)
+        expected = (part.c2 * slices.abs().square() * counted).sum(1)
         out[chunk] = ((cross - expected) * (2 / expected.clamp_min(1e-6)).sqrt()).cpu()
     share.sum_(out)
     return out

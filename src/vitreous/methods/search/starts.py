@@ -13,6 +13,7 @@ from vitreous.compute.progress import Progress
 from vitreous.data import Journal, Volume
 from vitreous.fourier.resize import resize_map
 from vitreous.methods.search.abinitio import AbInitio
+from vitreous.methods.search.appraisal import Appraisal, appraise, most_gain
 from vitreous.methods.search.config import SearchConfig
 from vitreous.methods.search.global_search import GridSearch
 from vitreous.reconstruct.align_maps import align_maps
@@ -35,6 +36,9 @@ INDEPENDENT_SHARE = 0.6
 
 Where both halves began with the same up to some radius, it is this share of what lies beyond.
 """
+
+JUNK_CLASSES = 2
+"""Classes beside that of the particles, for images that show nothing and for those that show something else."""
 
 SURE_ERRORS = 3.0
 """Standard errors by which a search that came to the same map must explain images better, to be another after all."""
@@ -125,7 +129,8 @@ class StartFinder:
 
         The halves' searches are repeated with other seeds until two maps agree. Where they agree, but one of them
         explains the images of both halves much worse, its search was caught on the way, and that half's is repeated;
-        where that does not help, both halves begin with the better map.
+        where that does not help, both halves begin with the better map. Where both explain little, each half is
+        searched for several classes, of which junk may have some.
         """
         found: tuple[list[Candidate], list[Candidate]] = ([], [])
         best: Start | None = None
@@ -138,11 +143,15 @@ class StartFinder:
                 if any(number == newest[half] for half, number in enumerate((i, j)) if half in searched):
                     pair = self._pair(found[0][i], found[1][j])
                     best = pair if best is None or self._is_preferred(pair, best) else best
-            if best is None or not best.independent or not self._is_same(best.agreement_shell):
+            if best is None or not best.independent:
                 continue
-            behind = self._behind(stores, best)
+            appraisals, is_same = self._appraised(stores, best), self._is_same(best.agreement_shell)
+            behind = _behind(*appraisals) if is_same else None
             if behind is None:
-                return best
+                freed = self._beside_junk(stores, appraisals)
+                if freed is not None or is_same:
+                    return freed or replace(best, searches=self.searches)
+                continue
             # The other half's map stays; the one that is behind is not to be chosen again.
             ahead = best.halves[1 - behind]
             found[1 - behind][:], found[behind][:] = [ahead], []
@@ -154,14 +163,33 @@ class StartFinder:
         is_first_of_its_own = not best.independent and self._is_same(pair.agreement_shell)
         return is_first_of_its_own or pair.agreement_shell > best.agreement_shell
 
-    def _behind(self, stores: tuple[CoefficientStore, CoefficientStore], pair: Start) -> int | None:
-        """Which map of a pair, 0 or 1, explains the images much worse than the other, or None."""
-        first, second = (
-            float(torch.cat([self._evidence(store, candidate) for store in stores]).mean()) for candidate in pair.halves
-        )
-        if abs(first - second) <= LARGEST_LAG * max(first, second):
+    def _beside_junk(
+        self, stores: tuple[CoefficientStore, CoefficientStore], appraisals: list[Appraisal]
+    ) -> Start | None:
+        """Where two maps explain little, and images are sure of it: a pair found beside maps for junk, if most gain.
+
+        Junk that is always the same draws a single map to itself: it gains more than particles lose, and few images of
+        it are enough. Among several classes, one takes it, and another is left to the particles.
+        """
+        if not all(one.explains_little for one in appraisals):
             return None
-        return 0 if first < second else 1
+        pair = self._pair(*map(self._best_of_classes, stores))
+        if pair.agreement_shell < enough_shell(self.config.search_radius):
+            return None
+        judged = self._appraised(stores, pair)
+        return pair if all(most_gain(*both) for both in zip(appraisals, judged, strict=True)) else None
+
+    def _best_of_classes(self, store: CoefficientStore) -> Candidate:
+        """Of several classes searched together, the map that explains most."""
+        found = self._classes(store, 1 + JUNK_CLASSES)
+        return max(found, key=lambda one: appraise(store, _judges(store), one.map, self.config).explained_share)
+
+    def _appraised(self, stores: tuple[CoefficientStore, CoefficientStore], pair: Start) -> list[Appraisal]:
+        """How well either map explains images of both halves."""
+        return [
+            Appraisal.joined([appraise(store, _judges(store), half.map, self.config) for store in stores])
+            for half in pair.halves
+        ]
 
     def _shared(self, candidate: Candidate, agreement_shell: float) -> Start:
         """Both halves with one map."""
@@ -206,12 +234,21 @@ class StartFinder:
 
     def _search(self, store: CoefficientStore, given: GivenStarts | None = None, half: int = 0) -> Candidate:
         """Search from random orientations, or from the given map of a half (0 or 1)."""
-        self.searches += 1
-        run = AbInitio(store, self.config, self.diameter_px, generator_of_search(self.config.seed, self.searches))
+        run = self._run(store)
         begin = None if given is None else resize_map(given.maps[half].values / store.disc.box, run.box)
         shell = 0.0 if given is None else given.agreement_shell
         (found,) = run.run(*self.reports, self.searches, None if begin is None else [begin], start_shell=shell)
         return Candidate(found, run.noise)
+
+    def _classes(self, store: CoefficientStore, classes: int) -> list[Candidate]:
+        """Search several classes together from random orientations."""
+        run = self._run(store, classes)
+        return [Candidate(found, run.noise) for found in run.run(*self.reports, self.searches)]
+
+    def _run(self, store: CoefficientStore, classes: int = 1) -> AbInitio:
+        self.searches += 1
+        generator = generator_of_search(self.config.seed, self.searches)
+        return AbInitio(store, self.config, self.diameter_px, generator, classes=classes)
 
     def _pair(self, first: Candidate, second: Candidate) -> Start:
         """Both maps in the frame of the first."""
@@ -219,8 +256,19 @@ class StartFinder:
         return Start((first, Candidate(found, second.noise)), reached, independent=True, searches=self.searches)
 
     def _evidence(self, store: CoefficientStore, run: Candidate) -> Float[Tensor, " m"]:
-        sample = torch.arange(0, len(store), max(1, len(store) // JUDGES))
-        return evidence_of_images(store, sample, [run.map], self.config)
+        return evidence_of_images(store, _judges(store), [run.map], self.config)
+
+
+def _judges(store: CoefficientStore) -> Int[Tensor, " m"]:
+    return torch.arange(0, len(store), max(1, len(store) // JUDGES))
+
+
+def _behind(first: Appraisal, second: Appraisal) -> int | None:
+    """Which map of a pair, 0 or 1, explains the images much worse than the other, or None."""
+    one, other = float(first.evidence.mean()), float(second.evidence.mean())
+    if abs(one - other) <= LARGEST_LAG * max(abs(one), abs(other)):
+        return None
+    return 0 if one < other else 1
 
 
 def generator_of_search(seed: int, number: int) -> torch.Generator:

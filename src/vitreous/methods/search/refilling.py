@@ -1,0 +1,83 @@
+"""Classes that hold next to nothing begin again: from the images that the fullest class explains worst.
+
+Of classes that are searched for together, one often takes two kinds of particles, when the box is made for a larger
+one: their slices differ at its finest shells only. Its map becomes that of the kind that it shows better, and the other
+kind's images stay for want of a better place. They are told by how little they gain at those shells.
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from vitreous.compute.progress import Progress
+from vitreous.data import Journal
+from vitreous.methods.search.abinitio import EMPTY_SHARE, AbInitio
+from vitreous.methods.search.appraisal import Fit, fit_images
+from vitreous.methods.search.config import SearchConfig
+from vitreous.reconstruct.coefficients import CoefficientStore
+from vitreous.typing import Bool, Int, Map, Tensor
+
+MOST = 6000
+"""Images that are looked at, at most."""
+
+FULL = 1.5
+"""A class that holds so many times its even share of the images may hold two kinds."""
+
+FEWEST = 200
+"""Fewer images are not searched on their own."""
+
+
+@dataclass(frozen=True)
+class Refilling:
+    """Search of maps for empty classes, in one set of images.
+
+    Attributes
+    ----------
+    store
+        Coefficients out to the search radius.
+    config, diameter_px
+        Schedule, and diameter of the largest particle in pixels.
+    reports
+        Progress and journal.
+    generator
+        Of the random numbers.
+    """
+
+    store: CoefficientStore
+    config: SearchConfig
+    diameter_px: float
+    reports: tuple[Progress, Journal]
+    generator: torch.Generator
+
+    def filled(self, maps: list[Map], number: int) -> list[Map]:
+        """Return maps of all classes, those of empty ones searched anew; ``number`` is that of the search in the log.
+
+        One class after the other, while there is an empty one beside one that holds much more than its share.
+        """
+        rows = torch.randperm(len(self.store), generator=self.generator)[:MOST].sort().values
+        maps, fits = list(maps), [self._fit(rows, values) for values in maps]
+        for _ in maps:
+            chosen = torch.stack([fit.evidence for fit in fits], 1).argmax(1)
+            shares = torch.bincount(chosen, minlength=len(maps)) * len(maps) / len(rows)
+            empty, fullest = int(shares.argmin()), int(shares.argmax())
+            leaving = worse_half(fits[fullest], chosen == fullest)
+            if shares[empty] >= EMPTY_SHARE or shares[fullest] < FULL or int(leaving.sum()) < FEWEST:
+                break
+            maps[empty] = self._map(rows[leaving], number)
+            fits[empty] = self._fit(rows, maps[empty])
+        return maps
+
+    def _fit(self, rows: Int[Tensor, " m"], values: Map) -> Fit:
+        return fit_images(self.store, rows, values, self.config)
+
+    def _map(self, rows: Int[Tensor, " m"], number: int) -> Map:
+        part = self.store.subset(rows, self.config.search_radius, self.reports[0])
+        run = AbInitio(part, self.config, self.diameter_px, self.generator)
+        return run.run(*self.reports, number)[0]
+
+
+def worse_half(fit: Fit, members: Bool[Tensor, " m"]) -> Bool[Tensor, " m"]:
+    """Those members of a class that it explains worse than half of them."""
+    if not bool(members.any()):
+        return members
+    return members & (fit.deviates < fit.deviates[members].median())
