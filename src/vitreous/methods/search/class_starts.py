@@ -120,11 +120,11 @@ class ClassFinder:
         if given is None:
             together = run.run(*self.reports, self.searches)
             refilling = Refilling(store, self.config, self.diameter_px, self.reports, generator)
-            begin, shell = refilling.filled(together, self.searches), self.config.search_radius
+            maps = refilling.filled(together, self.searches)
         else:
-            begin, shell = [resize_map(values, run.box) for values in given.maps], given.shared_radius
+            begin = [resize_map(values, run.box) for values in given.maps]
             begin = [variant_of(begin[0], generator) for _ in range(self.classes)] if len(begin) == 1 else begin
-        maps = run.run(*self.reports, self.searches, begin, start_shell=shell)
+            maps = run.run(*self.reports, self.searches, begin, start_shell=given.shared_radius)
         self.revivals += run.revivals
         return maps, run.noise
 

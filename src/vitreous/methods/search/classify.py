@@ -31,6 +31,9 @@ from vitreous.reconstruct.group_spectra import balanced
 from vitreous.reconstruct.known_poses import ReconstructConfig, reconstruct_halves, split_half_sets
 
 SEARCHED_PARTICLES = 20_000
+FIRST_CANDIDATES = 15
+"""Poses of a particle in a class that are polished at first; those that matter are searched again in later rounds."""
+
 FEWEST = 40
 """A class of fewer particles gets no map."""
 
@@ -207,7 +210,9 @@ class _ClassifyRun:
         found = []
         for c in range(self.config.classes):
             halves = [(starts["maps"][half, c], starts["noise"]) for half in (0, 1)]
-            found.append(search_halves(self.store, self.members, halves, reach, self.progress))
+            found.append(
+                search_halves(self.store, self.members, halves, reach, self.progress, most_candidates=FIRST_CANDIDATES)
+            )
         names = ("rotations", "shifts_px", "log_evidence")
         return {name: torch.stack([one[name] for one in found], 1) for name in names}
 

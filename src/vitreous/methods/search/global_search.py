@@ -155,6 +155,7 @@ def search_halves(
     progress: Progress,
     *,
     estep: EStep = "auto",
+    most_candidates: int = MOST_CANDIDATES,
 ) -> dict[str, Tensor]:
     """Fields of :class:`GlobalPoses` for all particles, each searched against the map of its half.
 
@@ -170,12 +171,13 @@ def search_halves(
         Radius in pixels of frequency, and largest shift as a share of the box.
     progress
         Where to report.
-    estep
-        How scores are computed.
+    estep, most_candidates
+        How scores are computed, and how many rotations per image are polished.
     """
     parts = []
     for rows, (values, noise) in zip(members, halves, strict=True):
-        search = GridSearch(store.subset(rows, reach[0], progress), values, noise, *reach, estep=estep)
+        part = store.subset(rows, reach[0], progress)
+        search = GridSearch(part, values, noise, *reach, estep=estep, most_candidates=most_candidates)
         parts.append(vars(search.run(progress)))
     order = torch.cat(list(members)).argsort()
     return {name: torch.cat([part[name] for part in parts])[order] for name in parts[0]}

@@ -23,6 +23,10 @@ MOST = 6000
 FULL = 1.5
 """A class that holds so many times its even share of the images may hold two kinds."""
 
+LEAVING_SHARE = 1 / 3
+"""Of its images, the share that it explains worst gives the map of an empty class: nearly all of these are of the other
+kind, and the more of both there are, the more the sharper map draws to itself."""
+
 FEWEST = 200
 """Fewer images are not searched on their own."""
 
@@ -60,7 +64,7 @@ class Refilling:
             chosen = torch.stack([fit.evidence for fit in fits], 1).argmax(1)
             shares = torch.bincount(chosen, minlength=len(maps)) * len(maps) / len(rows)
             empty, fullest = int(shares.argmin()), int(shares.argmax())
-            leaving = worse_half(fits[fullest], chosen == fullest)
+            leaving = worst_explained(fits[fullest], chosen == fullest)
             if shares[empty] >= EMPTY_SHARE or shares[fullest] < FULL or int(leaving.sum()) < FEWEST:
                 break
             maps[empty] = self._map(rows[leaving], number)
@@ -76,8 +80,8 @@ class Refilling:
         return run.run(*self.reports, number)[0]
 
 
-def worse_half(fit: Fit, members: Bool[Tensor, " m"]) -> Bool[Tensor, " m"]:
-    """Those members of a class that it explains worse than half of them."""
+def worst_explained(fit: Fit, members: Bool[Tensor, " m"]) -> Bool[Tensor, " m"]:
+    """Those members of a class, a third of them, that it explains worst."""
     if not bool(members.any()):
         return members
-    return members & (fit.deviates < fit.deviates[members].median())
+    return members & (fit.deviates < fit.deviates[members].quantile(LEAVING_SHARE))
