@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 
 from vitreous.cli import benchmark
+from vitreous.cli.flex import Flex
 from vitreous.cli.main import main
+from vitreous.cli.parsing import parse
+from vitreous.cli.studies import STUDIES, Study
 from vitreous.evaluate.records import markdown_table, read_records
 from vitreous.simulate.config import SimulationConfig
 from vitreous.simulate.recipes import RECIPES, Recipe
@@ -15,8 +18,8 @@ from vitreous.simulate.recipes import RECIPES, Recipe
 def test_it_lists_tables_of_one_state(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["benchmark"]) == 0
     named = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
-    assert named == list(benchmark.TABLES)
-    assert not any(RECIPES[name].specimen.hinge_angles for name in named)
+    assert named == [*benchmark.TABLES, *STUDIES]
+    assert not any(RECIPES[name].specimen.hinge_angles for name in benchmark.TABLES)
 
 
 @pytest.mark.parametrize(
@@ -29,6 +32,10 @@ def test_it_lists_tables_of_one_state(capsys: pytest.CaptureFixture[str]) -> Non
         (["ribosome-64", "-o", "x"], "PDB 4V5A"),
         (["ribosome-64", "--structure", "none.pdb", "-o", "x"], "none.pdb"),
         (["phantom-demo", "--seeds", "-1", "-o", "x"], "--seeds"),
+        (["phantom-demo", "--rows", "one view", "-o", "x"], "Leave --rows out"),
+        (["cryonoo-ablation", "--rows", "two views", "-o", "x"], "'one view'"),
+        (["cryonoo-ablation", "--structure", "a.pdb", "-o", "x"], "Leave --structure out"),
+        (["cryonoo-ablation"], "no output folder"),
     ],
 )
 def test_what_it_refuses(
@@ -46,6 +53,37 @@ def test_a_step_that_fails_ends_it_with_its_code(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(benchmark, "run_step", lambda words: 2)
     assert main(["benchmark", "phantom-demo", "-o", str(tmp_path / "out"), "--quiet"]) == 2
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("row", STUDIES["cryonoo-ablation"].rows)
+def test_every_row_of_a_comparison_is_a_run_that_can_be_made(row: str) -> None:
+    """Options that contradict each other are refused by the configuration itself."""
+    study = STUDIES["cryonoo-ablation"]
+    words = [*study.options, *study.rows[row]]
+    given = parse(Flex, ["train.star", "-o", "run", *words], "flex")
+    assert given.method in ("cryonoo", "cryodrgn")
+
+
+def test_settings_are_compared_on_particles_that_training_never_saw(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny = ("--encoder-width", "16", "--encoder-layers", "1", "--decoder-width", "16", "--decoder-layers", "1")
+    rows = {"of maps": ("--encoder", "maps"), "of pixels": (), "not asked for": ()}
+    stack = ("--recipe", "phantom-hinge-32", "--n", "120", "--box", "24", "--unseen", "0.4")
+    study = Study("a try", stack, ("--method", "cryodrgn", "--epochs", "1", "--dims", "2", *tiny), rows)
+    monkeypatch.setitem(STUDIES, "small", study)
+    monkeypatch.setattr(benchmark, "run_step", main)
+    out = tmp_path / "out"
+    words = ["benchmark", "small", "-o", str(out), "--seeds", "1", "--quiet", "--threads", "1"]
+    assert main([*words, "--rows", "of maps", "of pixels"]) == 0
+    table = (out / "table.md").read_text()
+    assert capsys.readouterr().out.endswith(table)
+    records = read_records(out / "records")
+    assert [record.settings["row"] for record in records] == ["of maps", "of pixels"]
+    for record in records:
+        assert {f"{part}.fsc_auc_mean" for part in ("train", "unseen")} <= set(record.quality)
+        assert "unseen.kl_known_new" in record.quality
+    assert json.loads((out / "summary.json").read_text())["runs"] == 2
 
 
 @pytest.mark.slow

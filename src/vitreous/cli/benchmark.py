@@ -1,11 +1,12 @@
-"""``vitreous benchmark``: simulated particles taken to a map from several seeds, scored against their truth."""
+"""``vitreous benchmark``: simulated particles, taken to maps or latents from several seeds, scored by truth."""
 
 import json
+import re
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +15,7 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 from vitreous.cli.context import RunContext
 from vitreous.cli.options import Basic
 from vitreous.cli.registry import did_you_mean
+from vitreous.cli.studies import STUDIES, STUDY_COLUMNS, Study
 from vitreous.compute.threads import usable_cores
 from vitreous.errors import ConfigError
 from vitreous.evaluate.maps import compare_maps
@@ -34,7 +36,7 @@ COLUMNS = ("seed", "verdict", "median_deg", "within_10_deg", "shift_mean_px", "r
 
 @dataclass(frozen=True)
 class Benchmark:
-    """Run a named table: simulate its particles, reconstruct them from the true poses and ab initio, and score."""
+    """Run a named table on particles that it simulates: poses and maps ab initio, or settings of a method compared."""
 
     name: Positional[Annotated[str | None, arg(metavar="NAME")]] = None
     """The table; all are listed when it is not given."""
@@ -46,43 +48,82 @@ class Benchmark:
     """PDB or mmCIF file of the tables that need one."""
 
     seeds: tuple[int, ...] = (1, 2, 3)
-    """Seeds of ab initio; the particles are the same for all."""
+    """Seeds of the runs; the particles are the same for all."""
+
+    rows: tuple[str, ...] = ()
+    """Rows of a table that compares settings; all by default."""
 
     threads: int | None = None
     """CPU threads; all cores that the process may use when not given."""
 
     common: OmitArgPrefixes[Basic] = field(default_factory=Basic)
 
+    def __post_init__(self) -> None:
+        """Refuse seeds that cannot be."""
+        if not self.seeds or min(self.seeds) < 0:
+            raise ConfigError("--seeds must be numbers from 0 up", found=self.seeds, remedy="Give at least one")
+
     def run(self, context: RunContext) -> None:
         """Check, run every step as a command of its own, write the records and the table."""
         if self.name is None:
             sys.stdout.write(list_tables())
             return
-        recipe = self._recipe(self.name)
+        study = self._study(self.name)
+        recipe = None if study else self._recipe(self.name)
         if self.output is None:
             raise ConfigError("no output folder", remedy="Give -o DIR")
         inputs = [fingerprint(self.structure)] if self.structure is not None else []
         manifest = Manifest(context.name, context.command, context.config, inputs=inputs)
         stack = self.output / "stack"
         with RunFolder.create(self.output, manifest, overwrite=self.common.overwrite) as folder:
-            context.say(f"simulating {recipe.config.n:,} particles of {recipe.config.box} px")
-            self._command("simulate", str(self.structure or "phantom"), "--recipe", recipe.name, "-o", str(stack))
+            context.say("simulating particles")
+            if study:
+                study.simulate(stack, self._command)
+            elif recipe:
+                self._command("simulate", str(self.structure or "phantom"), "--recipe", recipe.name, "-o", str(stack))
         for old in (self.output / RECORDS).glob("*.json"):
             old.unlink()
-        records = self._reconstruct_all(self.output, stack, context)
-        table = markdown_table(records, COLUMNS)
+        if study:
+            records = self._compare(study, self.output, stack, context)
+        else:
+            records = self._reconstruct_all(self.output, stack, context)
+        table = markdown_table(records, STUDY_COLUMNS if study else COLUMNS)
         (self.output / "table.md").write_text(table, encoding="utf-8")
         folder.write_summary(_summary(records, time.monotonic() - context.started, context))
         sys.stdout.write(table)
 
+    def _study(self, name: str) -> Study | None:
+        """Return the table, with the rows that are wanted, where it compares settings."""
+        study = STUDIES.get(name)
+        if study is None:
+            return None
+        if self.structure is not None:
+            message = f"the benchmark {name} is for another specimen"
+            raise ConfigError(message, expected="the phantom", found=self.structure, remedy="Leave --structure out")
+        for row in self.rows:
+            if row not in study.rows:
+                names = "One of: " + ", ".join(map(repr, study.rows))
+                raise ConfigError(f"the benchmark {name} has no row {row!r}", remedy=names)
+        return replace(study, rows={row: study.rows[row] for row in self.rows or study.rows})
+
+    def _compare(self, study: Study, out: Path, stack: Path, context: RunContext) -> list[BenchmarkRecord]:
+        """Run every row from every seed; the table so far is written after each."""
+        records: list[BenchmarkRecord] = []
+        for row, seed in study.runs(self.seeds):
+            context.say(f"{row}, seed {seed}")
+            run = out / f"{re.sub('[^a-z0-9]+', '-', row.lower()).strip('-')}-seed-{seed}"
+            quality = study.train(row, seed, stack, run, self._command)
+            records.append(self._written(run, quality, {"row": row, "seed": seed}))
+            (out / "table.md").write_text(markdown_table(records, STUDY_COLUMNS), encoding="utf-8")
+        return records
+
     def _recipe(self, name: str) -> Recipe:
         """Return the recipe of a table; ConfigError where it does not exist or does not fit --structure."""
         if name not in TABLES:
-            raise ConfigError(
-                f"there is no benchmark {name!r}", remedy=did_you_mean(name, TABLES, "Run vitreous benchmark")
-            )
-        if not self.seeds or min(self.seeds) < 0:
-            raise ConfigError("--seeds must be numbers from 0 up", found=self.seeds, remedy="Give at least one")
+            remedy = did_you_mean(name, (*TABLES, *STUDIES), "Run vitreous benchmark")
+            raise ConfigError(f"there is no benchmark {name!r}", remedy=remedy)
+        if self.rows:
+            raise ConfigError(f"the benchmark {name} compares no settings", remedy="Leave --rows out")
         recipe = RECIPES[name]
         if (recipe.structure is None) != (self.structure is None):
             raise ConfigError(
@@ -107,20 +148,26 @@ class Benchmark:
         return records
 
     def _command(self, *words: str) -> None:
-        """Run a command with the options that all steps share."""
+        """Run a command with the options that all steps share, but for evaluations, which have none of them."""
+        if words[0] == "evaluate":
+            _require_done([*words])
+            return
         flags = [f"--{name}" for name in ("quiet", "overwrite", "debug") if getattr(self.common, name)]
         threads = [] if self.threads is None else ["--threads", str(self.threads)]
-        if code := run_step([*words, *threads, *flags]):
-            raise SystemExit(code)  # the step has said why
+        _require_done([*words, *threads, *flags])
 
     def _record(self, run: Path, stack: Path, settings: dict[str, Any]) -> BenchmarkRecord:
         """Score a run against the truth and write its record."""
+        return self._written(run, score_map(run, stack) | (score_poses(run, stack) if settings else {}), settings)
+
+    def _written(self, run: Path, quality: dict[str, float], settings: dict[str, Any]) -> BenchmarkRecord:
+        """Write the record of a run."""
         summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
         record = BenchmarkRecord(
             name=f"{self.name}-{run.name}",
             wall_seconds=float(summary["seconds"]),
             peak_memory_MB=float(summary["peak_memory_MB"]),
-            quality=score_map(run, stack) | (score_poses(run, stack) if settings else {}),
+            quality=quality,
             settings={**settings, "verdict": summary["verdict"], "threads": self.threads or usable_cores()},
             commit=current_commit(),
             machine=describe_machine(),
@@ -130,6 +177,11 @@ class Benchmark:
         return record
 
 
+def _require_done(words: Sequence[str]) -> None:
+    if code := run_step(words):
+        raise SystemExit(code)  # the step has said why
+
+
 def run_step(words: Sequence[str]) -> int:
     """Run a command as a process of its own, so that its time and its memory are its own; return its exit code."""
     return subprocess.run([sys.executable, "-m", "vitreous", *words], stdout=subprocess.DEVNULL, check=False).returncode
@@ -137,13 +189,14 @@ def run_step(words: Sequence[str]) -> int:
 
 def list_tables() -> str:
     """Return one line per table."""
-    width = max(map(len, TABLES))
+    width = max(map(len, (*TABLES, *STUDIES)))
     lines = []
     for name in TABLES:
         recipe = RECIPES[name]
         needs = f"; needs --structure, {recipe.structure}" if recipe.structure else ""
         size = f"{recipe.config.n:,} × {recipe.config.box} px, SNR {recipe.config.snr:g}"
         lines.append(f"{name:<{width}}  {recipe.summary} ({size}{needs})\n")
+    lines += [f"{name:<{width}}  {one.summary} ({len(one.rows)} rows)\n" for name, one in STUDIES.items()]
     return "".join(lines)
 
 
@@ -164,11 +217,12 @@ def score_map(run: Path, stack: Path) -> dict[str, float]:
 
 def _summary(records: list[BenchmarkRecord], seconds: float, context: RunContext) -> dict[str, Any]:
     verdicts = [record.settings["verdict"] for record in records if "seed" in record.settings]
+    solved = {} if "row" in records[0].settings else {"solved": verdicts.count("solved")}
     return {
         "verdict": "done",
         "seconds": round(seconds, 2),
         "peak_memory_MB": round(max(record.peak_memory_MB for record in records)),
         "runs": len(verdicts),
-        "solved": verdicts.count("solved"),
+        **solved,
         "warnings": list(context.warnings),
     }
