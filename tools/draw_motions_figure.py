@@ -1,0 +1,61 @@
+"""Draw what methods of ``vitreous flex`` reach for the time that they train.
+
+python tools/draw_motions_figure.py benchmarks/results/motions.json docs/figures/motions.png     (needs matplotlib)
+"""
+
+import sys
+from pathlib import Path
+from statistics import mean, pstdev
+from typing import Any
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+from matplotlib import pyplot as plt
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.rows import is_measured, read_rows
+
+INK = "#1f2933"
+COLOURS = ("#0f766e", "#c2410c", "#7c3aed", "#a16207", "#94a3b8", "#1d4ed8", "#be185d", "#4d7c0f")
+SNR = 0.1
+PANELS = (
+    ("unseen_particles.fsc_auc_mean", "FSC-AUC of new particles (at most 0.5)"),
+    ("unseen_particles.circular_correlation", "correlation of the angle, new particles"),
+)
+
+
+def draw_panel(axes: Any, methods: dict[str, list[Any]], figure: str, title: str) -> None:
+    """One mark per method, with the standard deviation over its seeds."""
+    for colour, (method, rows) in zip(COLOURS, methods.items(), strict=False):
+        seconds = [float(row.quality["cpu_seconds"]) for row in rows]
+        values = [float(row.quality[figure]) for row in rows]
+        axes.errorbar(
+            mean(seconds), mean(values), pstdev(values), pstdev(seconds), fmt="o", ms=6, color=colour, label=method
+        )
+    axes.set_xscale("log")
+    axes.set_xlabel("processor seconds of training", fontsize=8, color=INK)
+    axes.set_ylabel(title, fontsize=8, color=INK)
+    axes.tick_params(which="both", labelsize=7, colors=INK)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+
+
+def main() -> None:
+    """Read the rows and write the figure."""
+    source, target = Path(sys.argv[1]), Path(sys.argv[2])
+    methods: dict[str, list[Any]] = {}
+    for row in read_rows(source):
+        if is_measured(row) and row.settings["SNR"] == SNR:
+            methods.setdefault(str(row.settings["method"]), []).append(row)
+    figure, panels = plt.subplots(1, 2, figsize=(8.6, 3.4), dpi=110, layout="constrained")
+    for axes, (name, title) in zip(panels, PANELS, strict=True):
+        draw_panel(axes, methods, name, title)
+    panels[0].legend(fontsize=7, frameon=False)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(target, facecolor="white", metadata={"Software": None})
+
+
+if __name__ == "__main__":
+    main()
