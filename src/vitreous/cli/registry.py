@@ -59,7 +59,7 @@ COMMANDS: dict[str, Entry] = {
     "select": Entry("vitreous.cli.select", "Select", "write some of the particles as a STAR file"),
     "corpus build": Entry("vitreous.cli.corpus", "CorpusBuild", "structures to pre-train on, split by sequence family"),
     "pretrain": Entry("vitreous.cli.pretrain", "Pretrain", "train the pose network on simulated views"),
-    "benchmark": Entry("vitreous.cli.benchmark", "Benchmark", "simulated particles to scored maps or latents, from several seeds"),
+    "benchmark": Entry("vitreous.cli.benchmark", "Benchmark", "simulated particles to maps or latents, scored"),
 }
 """Commands in the order of ``vitreous --help``; a name of two words is a command of a group."""
 
