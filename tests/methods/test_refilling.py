@@ -46,7 +46,8 @@ def test_an_empty_class_is_searched_from_images_of_the_kind_that_has_none(monkey
     store = store_of(particles.select(torch.arange(N)))
     first, second = (true_map(store, seed) for seed in (1, 2))
     asked = searched_rows(monkeypatch, second)
-    maps = refilling(store).filled([first, torch.zeros_like(first)], 1)
+    maps, count = refilling(store).filled([first, torch.zeros_like(first)], 1)
+    assert count == 1
     (rows,) = asked
     assert 0.3 * N < len(rows) < 0.4 * N
     assert float((kind[rows] == 1).float().mean()) > 0.9
@@ -59,7 +60,7 @@ def test_classes_that_share_the_images_stay_as_they_are(monkeypatch: pytest.Monk
     store = store_of(particles.select(torch.arange(N)))
     begin = [true_map(store, seed) for seed in (1, 2)]
     asked = searched_rows(monkeypatch, begin[0])
-    assert refilling(store).filled(begin, 1) == begin
+    assert refilling(store).filled(begin, 1) == (begin, 0)
     assert not asked
 
 
@@ -70,6 +71,16 @@ def test_too_few_images_are_not_searched(monkeypatch: pytest.MonkeyPatch) -> Non
     asked = searched_rows(monkeypatch, begin[0])
     refilling(store).filled(begin, 1)
     assert not asked
+
+
+def test_a_class_that_stays_empty_is_searched_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    particles, _ = matched_optics()
+    store = store_of(particles.select(torch.arange(N)))
+    first = true_map(store, 1)
+    nothing = torch.zeros_like(first)
+    asked = searched_rows(monkeypatch, nothing)
+    _, count = refilling(store).filled([first, nothing, nothing], 1)
+    assert count == len(asked) == 2
 
 
 def test_the_worst_third_is_one_of_the_class() -> None:

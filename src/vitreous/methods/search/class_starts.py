@@ -120,7 +120,8 @@ class ClassFinder:
         if given is None:
             together = run.run(*self.reports, self.searches)
             refilling = Refilling(store, self.config, self.diameter_px, self.reports, generator)
-            maps = refilling.filled(together, self.searches)
+            maps, refilled = refilling.filled(together, self.searches)
+            self.revivals += refilled
         else:
             begin = [resize_map(values, run.box) for values in given.maps]
             begin = [variant_of(begin[0], generator) for _ in range(self.classes)] if len(begin) == 1 else begin

@@ -53,23 +53,27 @@ class Refilling:
     reports: tuple[Progress, Journal]
     generator: torch.Generator
 
-    def filled(self, maps: list[Map], number: int) -> list[Map]:
-        """Return maps of all classes, those of empty ones searched anew; ``number`` is that of the search in the log.
+    def filled(self, maps: list[Map], number: int) -> tuple[list[Map], int]:
+        """Return maps of all classes, those of empty ones searched anew, and how many were.
 
-        One class after the other, while there is an empty one beside one that holds much more than its share.
+        One class after the other, each once at most, while there is an empty one beside one that holds much more than
+        its share. ``number`` is that of the search in the log.
         """
         rows = torch.randperm(len(self.store), generator=self.generator)[:MOST].sort().values
-        maps, fits = list(maps), [self._fit(rows, values) for values in maps]
-        for _ in maps:
+        if len(rows) * LEAVING_SHARE < FEWEST:
+            return maps, 0
+        maps, fits, left = list(maps), [self._fit(rows, values) for values in maps], set(range(len(maps)))
+        while left:
             chosen = torch.stack([fit.evidence for fit in fits], 1).argmax(1)
-            shares = torch.bincount(chosen, minlength=len(maps)) * len(maps) / len(rows)
-            empty, fullest = int(shares.argmin()), int(shares.argmax())
+            shares = (torch.bincount(chosen, minlength=len(maps)) * len(maps) / len(rows)).tolist()
+            empty, fullest = min(left, key=lambda k: shares[k]), max(range(len(maps)), key=lambda k: shares[k])
             leaving = worst_explained(fits[fullest], chosen == fullest)
             if shares[empty] >= EMPTY_SHARE or shares[fullest] < FULL or int(leaving.sum()) < FEWEST:
                 break
             maps[empty] = self._map(rows[leaving], number)
             fits[empty] = self._fit(rows, maps[empty])
-        return maps
+            left.remove(empty)
+        return maps, len(maps) - len(left)
 
     def _fit(self, rows: Int[Tensor, " m"], values: Map) -> Fit:
         return fit_images(self.store, rows, values, self.config)

@@ -134,6 +134,7 @@ class StartFinder:
         """
         found: tuple[list[Candidate], list[Candidate]] = ([], [])
         best: Start | None = None
+        tried: Start | None = None
         searched: tuple[int, ...] = (0, 1)
         for _ in range(self.config.starts):
             for half in searched:
@@ -148,7 +149,8 @@ class StartFinder:
             appraisals, is_same = self._appraised(stores, best), self._is_same(best.agreement_shell)
             behind = _behind(*appraisals) if is_same else None
             if behind is None:
-                freed = self._beside_junk(stores, appraisals)
+                freed = None if best is tried else self._beside_junk(stores, appraisals)
+                tried = best
                 if freed is not None or is_same:
                     return freed or replace(best, searches=self.searches)
                 continue
@@ -157,7 +159,7 @@ class StartFinder:
             found[1 - behind][:], found[behind][:] = [ahead], []
             best, searched = self._shared(ahead, best.agreement_shell), (behind,)
         enough = best is not None and best.agreement_shell >= enough_shell(self.config.search_radius)
-        return best if enough else None
+        return replace(best, searches=self.searches) if best is not None and enough else None
 
     def _is_preferred(self, pair: Start, best: Start) -> bool:
         is_first_of_its_own = not best.independent and self._is_same(pair.agreement_shell)
@@ -290,8 +292,8 @@ def in_frame_of(estimate: Map, target: Map, radius: float) -> tuple[Map, float]:
     """
     if not (float(estimate.std()) > 0 and float(target.std()) > 0):
         return estimate, 0.0
-    found = current_share().from_first(align_maps(Volume(estimate, 1.0), Volume(target, 1.0)).volume.values)
-    return found, agreement_shell(found, target, radius)
+    found = align_maps(Volume(estimate, 1.0), Volume(target, 1.0)).volume.values
+    return current_share().from_first((found, agreement_shell(found, target, radius)))
 
 
 def is_better(gain: Float[Tensor, " m"], *, surely: bool) -> bool:
