@@ -102,8 +102,9 @@ def preferred_view_warning(sampling: FourierSampling, range_A: tuple[float, floa
     missing = f"{unsampled:.0%} of all directions of Fourier space lie in no slice, and "
     missing = missing if unsampled > LARGEST_UNSAMPLED_SHARE else ""
     return (
-        f"Views are strongly preferred: {missing}the sampling compensation factor is {factor:.2f} (1 for even views). "
-        f"The resolution ranges from {range_A[0]:.1f} to {range_A[1]:.1f} Å by direction, and the map is smeared "
-        "where it is worst. Collect tilted images (30° to 40°), try other grids or a detergent, and look for rare "
-        "views that picking or 2D cleaning left out; more of the same images will not help.",
+        f"Views are strongly preferred, at the poses found: {missing}the sampling compensation factor is {factor:.2f} "
+        f"(1 for even views). The resolution ranges from {range_A[0]:.1f} to {range_A[1]:.1f} Å by direction, and the "
+        "map is smeared where it is worst. Collect tilted images (30° to 40°), try other grids or a detergent, and "
+        "look for rare views that picking or 2D cleaning left out; more of the same images will not help. Wrong poses "
+        "look like this, too.",
     )

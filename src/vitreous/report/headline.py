@@ -11,7 +11,7 @@ _VERDICTS = {
     "ambiguous": (
         "caution",
         "Ambiguous",
-        "More than one answer explains the particles about equally well. Treat this map as a proposal.",
+        "Other answers are not ruled out; the warnings say why. Treat this map as a proposal.",
     ),
     "failed": ("bad", "Not solved", "The particles do not agree on a map. Do not interpret the density."),
     "done": ("neutral", "Done", "The computation ran to its end; there was nothing to judge."),

@@ -28,7 +28,7 @@ that is."""
 
 LITTLE_EXPLAINED = 0.65
 """Maps that explain less than this share of what images show above their background may be those of a kind of junk:
-right ones of five complexes at an SNR of 0.1 explained 0.84 to 0.96 at this stage, with a fifth of junk 0.66 to 0.89,
+right ones of five complexes at an SNR of 0.1 explained 0.77 to 0.96 at this stage, with a fifth of junk 0.66 to 0.89,
 and wrong ones 0.43 to 0.5 …"""
 
 SURE_POSES = 20.0
