@@ -48,6 +48,9 @@ _FLOPS = 5e10
 _BYTES_PER_POINT, _POINTS_IN_MEMORY = 5000.0, 1 << 20
 """What the networks of cryoformer keep of a point for their gradient, and of how many points at one time."""
 
+_ENCODER_MAPS = "encoder.maps"
+"""End of the name under which checkpoints keep the principal maps of an encoder."""
+
 _OF_METHODS = {
     "noo": CryoNooConfig(),
     "autodecoder": AutodecoderConfig(),
@@ -164,22 +167,26 @@ class Flex:
         if self.method == "pca":
             return get("pca")(self.dims, self.pca).run(particles, progress)
         device = resolve_device(self.common.device)
-        method = get(self.method)(self.dims, *self._settings(), **self._maps(particles, progress))
+        method = get(self.method)(self.dims, *self._settings(), **self._maps(particles, progress, folder))
         return method.run(particles, progress, self._trainer(progress, folder, device), device)
 
-    def _maps(self, particles: Particles, progress: Progress) -> dict[str, Tensor]:
-        """Principal maps of an encoder that looks for them."""
+    def _maps(self, particles: Particles, progress: Progress, folder: RunFolder) -> dict[str, Tensor]:
+        """Principal maps of an encoder that looks for them: those of the run that goes on, or new ones."""
         if not self._looks_for_maps:
             return {}
-        config = PcaConfig(seed=self.network.seed)
-        return {"maps": get("pca")(self.network.encoder_maps, config).run(particles, progress)[1].maps}
+        saved = folder.checkpointer(Manifest.read(folder.path)).load()
+        known = [] if saved is None else [value for name, value in saved[0].items() if name.endswith(_ENCODER_MAPS)]
+        if known:
+            return {"maps": known[0]}
+        config = PcaConfig(seed=self._trained.seed)
+        return {"maps": get("pca")(self._trained.encoder_maps, config).run(particles, progress)[1].maps}
 
     @property
     def _looks_for_maps(self) -> bool:
         """Whether the encoder is one of principal maps, as CryoNOO's is by default: it holds for new particles."""
-        if self.network.encoder is None:
-            return self.method == "cryonoo" and self.noo.views != "turned"
-        return self.network.encoder == "maps"
+        if self._trained.encoder is None:
+            return self.method == "cryoformer" or (self.method == "cryonoo" and self.noo.views != "turned")
+        return self._trained.encoder == "maps"
 
     @property
     def _trained(self) -> CryoDrgnConfig | CryoFormerConfig:
@@ -224,19 +231,19 @@ class Flex:
         """Images up to 2 GB, and the activations of a batch or padded grids; products of networks, or insertions."""
         if self.method == "pca":
             return _estimate_maps(particles, self.dims, self.pca.iterations)
+        fitted = Estimate(0.0, 0.0)
+        if self._looks_for_maps:
+            fitted = _estimate_maps(particles, self._trained.encoder_maps, PcaConfig().iterations)
+        trained = self._estimate_trained(particles)
+        memory_bytes = max(fitted.memory_bytes, trained.memory_bytes)
+        return Estimate(memory_bytes, fitted.core_seconds + trained.core_seconds)
+
+    def _estimate_trained(self, particles: Particles) -> Estimate:
         if self.method == "cryoformer":
             points = self.cryoformer.batch * points_per_image(particles.box, self.cryoformer)
             of_points = _BYTES_PER_POINT * min(points, _POINTS_IN_MEMORY)
             products = training_products(len(particles), particles.box, self.cryoformer)
             return Estimate(_bytes_of_images(particles) + of_points + 1e9, products / _FLOPS)
-        net = self.network
-        if self._looks_for_maps:
-            fitted = _estimate_maps(particles, net.encoder_maps, PcaConfig().iterations)
-            rest = self._estimate_networks(particles)
-            return Estimate(max(fitted.memory_bytes, rest.memory_bytes), fitted.core_seconds + rest.core_seconds)
-        return self._estimate_networks(particles)
-
-    def _estimate_networks(self, particles: Particles) -> Estimate:
         net, n, pixels = self.network, len(particles), 0.39 * particles.box**2
         images = _bytes_of_images(particles)
         if net.decoder == "basis":

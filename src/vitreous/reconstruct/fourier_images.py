@@ -62,12 +62,6 @@ def mean_squared_residual(predicted: Complex[Tensor, "b k"], observed: Complex[T
     return difference.square().sum(-1).mean()
 
 
-def flipped_hartley(values: Complex[Tensor, "b k"], ctf: Float[Tensor, "b k"]) -> Float[Tensor, "b k2"]:
-    """Phase-flipped Hartley transform of images, inside the circle."""
-    flipped = values * ctf.sign()
-    return torch.cat([flipped.real - flipped.imag, flipped.real + flipped.imag], -1)
-
-
 class FourierImages:
     """The images of a particle set: kept in memory where they fit, read again otherwise.
 

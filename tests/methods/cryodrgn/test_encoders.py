@@ -10,11 +10,11 @@ from tests.methods.moving_blobs import Scene, blob_map, moving_blobs
 from vitreous.compute.progress import SilentProgress
 from vitreous.errors import ConfigError, InputError
 from vitreous.methods.cryodrgn.config import CryoDrgnConfig
-from vitreous.methods.cryodrgn.encoders import MapsEncoder
 from vitreous.methods.cryodrgn.method import CryoDrgn, CryoNoo, Task, TrainedAutoencoder
 from vitreous.methods.cryodrgn.noo_config import CryoNooConfig
 from vitreous.methods.pca.config import PcaConfig
 from vitreous.methods.pca.method import Pca
+from vitreous.nn.encoders import MapsEncoder
 from vitreous.reconstruct.fourier_images import FourierImages, half_disc
 from vitreous.train.config import Hardware, TrainConfig
 from vitreous.train.loop import fit
@@ -40,14 +40,14 @@ def scene_of_mixtures(n: int) -> tuple[Scene, FourierImages]:
 def test_features_are_the_shares_of_principal_maps_from_every_side() -> None:
     """Images that are exact slices of a linear family, with a CTF: what comes back is what went in."""
     maps, disc = 30 * linear_maps(), half_disc(BOX)
-    encoder = MapsEncoder(maps, disc, DIMS, CONFIG)
+    encoder = MapsEncoder(maps, disc, DIMS, width=32, layers=2)
     generator = torch.Generator().manual_seed(0)
     _, images = scene_of_mixtures(40)
     rotations = images.poses.rotations.float()
     z, ctf = torch.randn(40, 2, generator=generator), torch.randn(40, len(disc.kx), generator=generator)
     slices = torch.stack([volume.sample(rotations, disc.kx, disc.ky) for volume in encoder._transforms()], 1)
     values = (slices[:, 0] + (z[:, :, None] * slices[:, 1:]).sum(1)) * ctf
-    found = encoder.features(values, ctf, rotations)
+    found = encoder.features(values / 3, ctf, rotations, torch.tensor(3.0))
     torch.testing.assert_close(found[:, :2], z, atol=0.03, rtol=0.03)
     assert bool((found[:, 2:] < 0.3).all())
     assert bool((found[:, 2:] > 0).all())

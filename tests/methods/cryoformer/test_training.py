@@ -8,12 +8,14 @@ import torch
 from tests.methods.moving_blobs import PIXEL_SIZE_A, blob_map, moving_blobs
 from vitreous.compute.processes import Rank
 from vitreous.compute.progress import SilentProgress
-from vitreous.errors import ConfigError
+from vitreous.errors import ConfigError, InputError
 from vitreous.fourier.shells import fsc
 from vitreous.methods.cryoformer.config import CryoFormerConfig
 from vitreous.methods.cryoformer.method import CryoFormer
 from vitreous.methods.cryoformer.model import TrainedCryoFormer
 from vitreous.methods.cryoformer.training import Training
+from vitreous.methods.pca.config import PcaConfig
+from vitreous.methods.pca.method import Pca
 from vitreous.reconstruct.fourier_images import FourierImages
 from vitreous.runs.checkpoint import Checkpointer
 from vitreous.train.config import TrainConfig
@@ -108,6 +110,44 @@ def test_the_map_comes_out_in_the_frame_and_hand_of_the_poses(learned) -> None:
     agreement, with_mirrored = (float(fsc(each, truth)[1:5].mean()) for each in (decoded, decoded.flip(0).roll(1, 0)))
     assert agreement > 0.7
     assert with_mirrored < agreement - 0.1
+
+
+@pytest.fixture(scope="module")
+def with_maps():
+    """A longer one on noisy particles that go round a circle, with an encoder of maps."""
+    scene = moving_blobs(300, BOX, noise=0.5)
+    maps = Pca(3, PcaConfig(iterations=6)).run(scene.particles, SilentProgress())[1].maps
+    config = CryoFormerConfig(
+        **{**SMALL, "queries": 8, "channels": 16, "levels": 1, "encoder_width": 32, "encoder_layers": 2},
+        **{"finest": 8, "radius": 1.0, "window": 1.0, "epochs": 8, "march": 0.0, "learning_rate": 3e-3},
+    )
+
+    def train(made: Training):
+        return fit(made, TrainConfig(steps=config.epochs * made.steps_per_epoch, gradient_clip=None)).parameters
+
+    return scene, CryoFormer(2, config, maps=maps).run(scene.particles, SilentProgress(), train)
+
+
+def test_an_encoder_of_maps_tells_the_angles_of_new_particles(with_maps) -> None:
+    scene, (result, model) = with_maps
+    new = moving_blobs(150, BOX, noise=0.5, seed=5)
+    found = model.embed(new.particles, SilentProgress()).mean
+    nearest = torch.cdist(found, result.latents).topk(5, largest=False).indices
+    direction = torch.polar(torch.ones_like(scene.angles), scene.angles)[nearest].mean(1)
+    off = (direction * torch.polar(torch.ones_like(new.angles), -new.angles)).angle().abs()
+    assert math.degrees(float(off.median())) < 45  # 90 by chance
+    again = TrainedCryoFormer.from_state(model.state, model.config)
+    assert torch.equal(again.embed(new.particles, SilentProgress()).mean, found)
+
+
+def test_an_encoder_that_does_not_fit_the_maps_is_refused(with_maps) -> None:
+    scene, (_, model) = with_maps
+    with pytest.raises(ConfigError, match="needs principal maps"):
+        CryoFormer(2, CryoFormerConfig(encoder="maps"))
+    multiplied = scene.particles.select(torch.arange(20))
+    object.__setattr__(multiplied, "ctf_premultiplied", True)
+    with pytest.raises(InputError, match=r"--cryoformer\.encoder maps does not take"):
+        model.embed(multiplied, SilentProgress())
 
 
 def test_a_model_read_back_embeds_as_the_one_that_was_trained(learned) -> None:

@@ -8,13 +8,14 @@ from torch import Tensor
 
 from vitreous.compute.progress import Progress
 from vitreous.data import Latents, Particles, Result, Volume
-from vitreous.errors import ConfigError, InputError
+from vitreous.errors import InputError
 from vitreous.methods.cryodrgn.autodecoder import LatentTraining, TrainedAutodecoder, refuse_moving_poses
 from vitreous.methods.cryodrgn.config import AutodecoderConfig, CryoDrgnConfig
 from vitreous.methods.cryodrgn.distillation import DistillingTraining
 from vitreous.methods.cryodrgn.model import Autoencoder
 from vitreous.methods.cryodrgn.noo_config import CryoNooConfig
 from vitreous.methods.cryodrgn.training import PoseCorrections, Training
+from vitreous.nn.encoders import refuse_multiplied, refuse_other_encoder
 from vitreous.reconstruct.fourier_images import FourierImages, embedded, grid_of
 from vitreous.typing import Float
 
@@ -74,7 +75,7 @@ class TrainedAutoencoder:
         InputError
             Where the particles have no poses.
         """
-        _refuse_multiplied(particles, self.state.get("encoder.maps"))
+        refuse_multiplied(particles, self.state.get("encoder.maps"), "--encoder")
         return self.embed_images(FourierImages(particles, self.config.window, float(self.model.scale)), progress)
 
     def embed_images(self, images: FourierImages, progress: Progress) -> Latents:
@@ -107,7 +108,7 @@ class CryoDrgn:
     def __init__(self, dims: int, config: CryoDrgnConfig | None = None, *, maps: Tensor | None = None) -> None:
         self.dims, self.maps = dims, maps
         self.config = config or CryoDrgnConfig()
-        _refuse_other(self.config, maps)
+        refuse_other_encoder(self.config.encoder, maps)
 
     def run(
         self, particles: Particles, progress: Progress, train: Train, device: torch.device | str = "cpu"
@@ -135,7 +136,7 @@ class CryoDrgn:
         InputError
             Where the particles have no poses.
         """
-        _refuse_multiplied(particles, self.maps)
+        refuse_multiplied(particles, self.maps, "--encoder")
         images = FourierImages(particles, self.config.window).load(progress)
         task = Training(images, self.dims, self.config, self.maps)
         return _embedded(task, train(task), progress, device)
@@ -171,7 +172,7 @@ class CryoNoo:
     ) -> None:
         self.dims, self.maps = dims, maps
         self.config, self.noo = config or CryoDrgnConfig(), noo or CryoNooConfig()
-        _refuse_other(self.config, maps)
+        refuse_other_encoder(self.config.encoder, maps)
         self.noo.refuse_unless_reached(self.config)
 
     def run(
@@ -189,7 +190,7 @@ class CryoNoo:
                 "views cannot be rendered of particles that were multiplied by their CTF: the noise is no longer white",
                 remedy="Extract the particles without the multiplication, or use --method cryodrgn",
             )
-        _refuse_multiplied(particles, self.maps)
+        refuse_multiplied(particles, self.maps, "--encoder")
         images = FourierImages(particles, self.config.window).load(progress)
         task = DistillingTraining(Training(images, self.dims, self.config, self.maps), self.noo)
         return _embedded(task.base, _below(train(task), _NETWORK), progress, device)
@@ -232,22 +233,6 @@ class Autodecoder:
         model = TrainedAutodecoder.from_state(state, self.config, self.settings, device)
         latents = model.known(images, parameters["latents"].clone(), progress)
         return Result(latents=latents.mean, latent_std=latents.std, state=state), model
-
-
-def _refuse_other(config: CryoDrgnConfig, maps: Tensor | None) -> None:
-    """Refuse an encoder that does not fit what was given."""
-    if config.encoder == "maps" and maps is None:
-        raise ConfigError("--encoder maps needs principal maps", remedy="Fit them with Pca and pass its maps")
-    if config.encoder == "pixels" and maps is not None:
-        raise ConfigError("--encoder pixels takes no principal maps", remedy="Leave the maps out")
-
-
-def _refuse_multiplied(particles: Particles, maps: Tensor | None) -> None:
-    if particles.ctf_premultiplied and maps is not None:
-        raise InputError(
-            "--encoder maps does not take particles that were multiplied by their CTF: the noise is no longer white",
-            remedy="Extract the particles without the multiplication, or use --encoder pixels",
-        )
 
 
 def _embedded(

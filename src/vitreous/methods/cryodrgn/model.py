@@ -10,7 +10,7 @@ from vitreous.data import Volume
 from vitreous.fourier.transform import irfft3_centred
 from vitreous.methods.cryodrgn.config import CryoDrgnConfig
 from vitreous.methods.cryodrgn.decoders import Decoder, make_decoder
-from vitreous.methods.cryodrgn.encoders import Encoder, MapsEncoder, PixelEncoder
+from vitreous.nn.encoders import make_encoder, posterior_of
 from vitreous.nn.posterior import Posterior
 from vitreous.reconstruct.fourier_images import Views, half_disc
 from vitreous.typing import Complex, Float, Rotations
@@ -42,17 +42,12 @@ class Autoencoder(nn.Module):
         self.box, self.dims = box, dims
         self.register_buffer("kxy", torch.stack([disc.kx, disc.ky], -1), persistent=False)
         self.register_buffer("scale", torch.tensor(scale))
-        self.encoder: Encoder = (
-            PixelEncoder(len(disc.kx), dims, config) if maps is None else MapsEncoder(maps, disc, dims, config)
-        )
+        self.encoder = make_encoder(disc, dims, maps, width=config.encoder_width, layers=config.encoder_layers)
         self.decoder = make_decoder(box, dims, config)
 
     def encode(self, values: Complex[Tensor, "b k"], ctf: Float[Tensor, "b k"], rotations: Rotations) -> Posterior:
         """Posteriors of the latents of images."""
-        scaled = values if isinstance(self.encoder, PixelEncoder) else values * self.scale
-        features = self.encoder.features(scaled, ctf, rotations)
-        mean, log_variance = self.encoder(features).float().chunk(2, -1)
-        return Posterior(mean, log_variance)
+        return posterior_of(self.encoder, values, ctf, rotations, self.scale)
 
     def encode_views(self, views: Views) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of the latents of images, which are brought to where the networks are."""

@@ -49,6 +49,13 @@ class CryoFormerConfig:
     features: int = 16
     """Features of a point after the small layer."""
 
+    encoder: Literal["maps", "pixels"] | None = None
+    """maps, a network of how much of a few principal maps the image shows in its own orientation, which are fitted
+    first; or pixels, a network of the image, as in the paper. When not given, maps."""
+
+    encoder_maps: int = 10
+    """Principal maps that --cryoformer.encoder maps looks for."""
+
     encoder_width: int = 128
     """Width of the deformation encoder's layers."""
 
@@ -107,7 +114,7 @@ class CryoFormerConfig:
         """Refuse what cannot be, naming the flag."""
         lowest = {
             **dict.fromkeys(("queries", "channels", "levels", "level_features", "log2_entries", "features"), 1),
-            **dict.fromkeys(("encoder_width", "epochs", "batch", "base"), 1),
+            **dict.fromkeys(("encoder_maps", "encoder_width", "epochs", "batch", "base"), 1),
             **dict.fromkeys(("blocks", "encoder_layers", "seed"), 0),
             "first_box": 8,
         }

@@ -11,6 +11,7 @@ from vitreous.methods.cryoformer.config import CryoFormerConfig
 from vitreous.methods.cryoformer.model import TrainedCryoFormer
 from vitreous.methods.cryoformer.motion_maps import motion_maps
 from vitreous.methods.cryoformer.training import Training
+from vitreous.nn.encoders import refuse_multiplied, refuse_other_encoder
 from vitreous.reconstruct.fourier_images import FourierImages
 
 Train = Callable[[Training], Mapping[str, Tensor]]
@@ -26,11 +27,19 @@ class CryoFormer:
         Size of the latents.
     config
         Networks and training.
+    maps
+        A mean and principal maps, for an encoder that looks for them: those of :class:`vitreous.methods.pca.Pca`.
+
+    Raises
+    ------
+    ConfigError
+        Where the encoder is said to be one of maps and there are none, or of pixels and there are.
     """
 
-    def __init__(self, dims: int, config: CryoFormerConfig | None = None) -> None:
-        self.dims = dims
+    def __init__(self, dims: int, config: CryoFormerConfig | None = None, *, maps: Tensor | None = None) -> None:
+        self.dims, self.maps = dims, maps
         self.config = config or CryoFormerConfig()
+        refuse_other_encoder(self.config.encoder, maps)
 
     def run(
         self, particles: Particles, progress: Progress, train: Train, device: torch.device | str = "cpu"
@@ -56,10 +65,11 @@ class CryoFormer:
         Raises
         ------
         InputError
-            Where the particles have no poses.
+            Where the particles have no poses, or were multiplied by their CTF and the encoder is one of maps.
         """
+        refuse_multiplied(particles, self.maps, "--cryoformer.encoder")
         images = FourierImages(particles, self.config.window).load(progress)
-        task = Training(images, self.dims, self.config)
+        task = Training(images, self.dims, self.config, self.maps)
         network = task.module()
         network.load_state_dict(train(task))
         model = TrainedCryoFormer.of(network, self.config, particles.pixel_size_A, device)

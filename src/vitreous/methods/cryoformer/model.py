@@ -10,9 +10,9 @@ from vitreous.compute.progress import Progress
 from vitreous.data import Latents, Particles, Volume
 from vitreous.methods.cryoformer.config import CryoFormerConfig
 from vitreous.methods.cryoformer.fields import make_field
+from vitreous.nn.encoders import make_encoder, posterior_of, refuse_multiplied
 from vitreous.nn.posterior import Posterior
-from vitreous.nn.residual_mlp import ResidualMLP
-from vitreous.reconstruct.fourier_images import FourierImages, Views, embedded, flipped_hartley, grid_of, half_disc
+from vitreous.reconstruct.fourier_images import FourierImages, Views, embedded, grid_of, half_disc
 from vitreous.typing import Complex, Float, Rotations
 
 _SURE = -4.0
@@ -30,33 +30,38 @@ class Network(nn.Module):
         The networks.
     scale
         Number by which coefficients were divided, kept with the parameters.
+    maps
+        Of an encoder that looks for principal maps.
     """
 
     scale: Tensor
 
-    def __init__(self, box: int, dims: int, config: CryoFormerConfig, scale: float = 1.0) -> None:
+    def __init__(
+        self, box: int, dims: int, config: CryoFormerConfig, scale: float = 1.0, *, maps: Tensor | None = None
+    ) -> None:
         super().__init__()
         self.box = box
-        inputs = 2 * len(half_disc(box).kx)
         self.register_buffer("scale", torch.tensor(scale))
-        self.encoder = ResidualMLP(inputs, 2 * dims, width=config.encoder_width, layers=config.encoder_layers)
+        shape = {"width": config.encoder_width, "layers": config.encoder_layers}
+        self.encoder = make_encoder(half_disc(box), dims, maps, **shape)
         self.field = make_field(box, dims, config)
 
-    def encode(self, values: Complex[Tensor, "b k"], ctf: Float[Tensor, "b k"]) -> Posterior:
-        """Posteriors of the latents of images, from their phase-flipped Hartley transforms."""
-        mean, log_variance = self.encoder(flipped_hartley(values, ctf)).float().chunk(2, -1)
-        return Posterior(mean, log_variance + _SURE)
+    def encode(self, values: Complex[Tensor, "b k"], ctf: Float[Tensor, "b k"], rotations: Rotations) -> Posterior:
+        """Posteriors of the latents of images."""
+        found = posterior_of(self.encoder, values, ctf, rotations, self.scale)
+        return Posterior(found.mean, found.log_variance + _SURE)
 
     def encode_views(self, views: Views) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of the latents of images, which are brought to where the networks are."""
-        posterior = self.encode(views.values.to(self.scale.device), views.ctf.to(self.scale.device))
+        device = self.scale.device
+        posterior = self.encode(views.values.to(device), views.ctf.to(device), views.rotations.to(device))
         return posterior.mean, posterior.log_variance
 
     def forward(
         self, values: Complex[Tensor, "b k"], ctf: Float[Tensor, "b k"], rotations: Rotations, box: int
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return mean and log-variance of the latents, and projections before the CTF, rendered at ``box`` pixels."""
-        posterior = self.encode(values, ctf)
+        posterior = self.encode(values, ctf, rotations)
         return posterior.mean, posterior.log_variance, self.field.coefficients(rotations, posterior.drawn(), box)
 
 
@@ -85,7 +90,7 @@ class TrainedCryoFormer:
         """Load what :attr:`state` held."""
         of_network = dict(state)
         box, pixel_size_A = int(of_network.pop("box")), float(of_network.pop("pixel_size_A"))
-        network = Network(box, len(state["encoder.last.bias"]) // 2, config)
+        network = Network(box, len(state["encoder.last.bias"]) // 2, config, maps=state.get("encoder.maps"))
         network.load_state_dict(of_network)
         return cls.of(network, config, pixel_size_A, device)
 
@@ -114,6 +119,7 @@ class TrainedCryoFormer:
         InputError
             Where the particles have no poses.
         """
+        refuse_multiplied(particles, self.state.get("encoder.maps"), "--cryoformer.encoder")
         return self.embed_images(FourierImages(particles, self.config.window, float(self.network.scale)), progress)
 
     def embed_images(self, images: FourierImages, progress: Progress) -> Latents:

@@ -33,11 +33,14 @@ class Training:
         Size of the latents.
     config
         Networks, rendering and optimisation.
+    maps
+        Principal maps of an encoder that looks for them.
     """
 
     images: FourierImages
     dims: int
     config: CryoFormerConfig = field(default_factory=CryoFormerConfig)
+    maps: Tensor | None = None
 
     @property
     def steps_per_epoch(self) -> int:
@@ -46,7 +49,7 @@ class Training:
 
     def module(self) -> Network:
         """Make the networks."""
-        return Network(self.images.particles.box, self.dims, self.config, self.images.scale)
+        return Network(self.images.particles.box, self.dims, self.config, self.images.scale, maps=self.maps)
 
     def optimizer(self, module: nn.Module) -> Optimizer:
         """Make Adam; the hash grid has a rate of its own."""

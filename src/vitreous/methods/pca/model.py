@@ -15,9 +15,9 @@ from vitreous.compute.progress import Progress
 from vitreous.data import Latents, Particles, Volume
 from vitreous.errors import InputError
 from vitreous.fourier.frequencies import Disc, disc
+from vitreous.physics.linear_posterior import linear_posterior
 from vitreous.physics.slices import FourierVolume
 from vitreous.reconstruct.backprojection import centred_coefficients, disc_ctf
-from vitreous.reconstruct.linear_posterior import linear_posterior
 from vitreous.typing import Complex, Float, Map, Rotations
 
 _BATCH = 256

@@ -82,6 +82,13 @@ def appraise(store: CoefficientStore, rows: Int[Tensor, " m"], values: Map, conf
     return Appraisal(found.log_evidence, powers, found.effective_poses)
 
 
+def evidence_of_images(
+    store: CoefficientStore, rows: Int[Tensor, " m"], maps: Sequence[Map], config: SearchConfig
+) -> Float[Tensor, " m"]:
+    """Log-likelihood of some images, summed over maps and poses of the grid, with a noise spectrum of 1."""
+    return torch.stack([_searched(store, rows, one, config)[0].log_evidence for one in maps]).logsumexp(0)
+
+
 def most_gain(before: Appraisal, after: Appraisal) -> bool:
     """Whether more than half of the same images are likelier under another map, by two standard errors."""
     gaining = float((after.evidence > before.evidence).float().mean())

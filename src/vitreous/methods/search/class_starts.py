@@ -11,15 +11,10 @@ from vitreous.compute.progress import Progress
 from vitreous.data import Journal
 from vitreous.fourier.resize import resize_map
 from vitreous.methods.search.abinitio import AbInitio, variant_of
+from vitreous.methods.search.appraisal import evidence_of_images
 from vitreous.methods.search.config import SearchConfig
 from vitreous.methods.search.refilling import Refilling
-from vitreous.methods.search.starts import (
-    enough_shell,
-    evidence_of_images,
-    generator_of_search,
-    in_frame_of,
-    is_better,
-)
+from vitreous.methods.search.starts import enough_shell, generator_of_search, in_frame_of, is_better
 from vitreous.reconstruct.coefficients import CoefficientStore
 from vitreous.typing import Float, Map
 

@@ -1,7 +1,6 @@
 """Starting maps: one of each half-set, found independently, or else one of all particles."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 
@@ -13,9 +12,8 @@ from vitreous.compute.progress import Progress
 from vitreous.data import Journal, Volume
 from vitreous.fourier.resize import resize_map
 from vitreous.methods.search.abinitio import AbInitio
-from vitreous.methods.search.appraisal import Appraisal, appraise, most_gain
+from vitreous.methods.search.appraisal import Appraisal, appraise, evidence_of_images, most_gain
 from vitreous.methods.search.config import SearchConfig
-from vitreous.methods.search.global_search import GridSearch
 from vitreous.reconstruct.align_maps import align_maps
 from vitreous.reconstruct.coefficients import CoefficientStore
 from vitreous.reconstruct.half_maps import agreement_shell
@@ -300,16 +298,6 @@ def is_better(gain: Float[Tensor, " m"], *, surely: bool) -> bool:
     """Whether images gain in log-likelihood on the mean; ``surely`` asks for three standard errors."""
     least = SURE_ERRORS * float(gain.std()) / math.sqrt(len(gain)) if surely else 0.0
     return float(gain.mean()) > least
-
-
-def evidence_of_images(
-    store: CoefficientStore, sample: Int[Tensor, " m"], maps: Sequence[Map], config: SearchConfig
-) -> Float[Tensor, " m"]:
-    """Log-likelihood of some images, summed over maps and poses of the grid, with a noise spectrum of 1."""
-    box, white = store.disc.box, torch.ones(int(store.disc.shell[-1]) + 1)
-    reach = (0.75 * config.search_radius, config.shift_range_share)
-    searches = (GridSearch(store, resize_map(m, box), white, *reach) for m in maps)
-    return torch.stack([one.run_on(sample).log_evidence for one in searches]).logsumexp(0)
 
 
 def as_tensors(start: Start, box: int) -> dict[str, Tensor]:
