@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from vitreous.compute.memory import peak_memory_MB
+from vitreous.compute.processor import processor_name
 from vitreous.errors import InputError, ResourceError
 from vitreous.io.atomic import atomic_path
 from vitreous.typing import PathLike
@@ -160,7 +161,7 @@ def describe_machine() -> dict[str, Any]:
 
     pages = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
     return {
-        "processor": _processor(),
+        "processor": processor_name(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "memory_GB": round(pages / 1e9, 1),
@@ -169,15 +170,6 @@ def describe_machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "torch": torch.__version__,
     }
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        for line in info.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def _cell(value: object) -> str:

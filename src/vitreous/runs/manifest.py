@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from vitreous import __version__
+from vitreous.compute.processor import processor_name
 from vitreous.errors import InputError
 from vitreous.io.access import reading
 from vitreous.io.atomic import atomic_path
@@ -155,7 +156,7 @@ def describe_machine() -> dict[str, Any]:
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if torch else []
     return {
         "system": platform.platform(),
-        "processor": _processor(),
+        "processor": processor_name(),
         "cores": len(os.sched_getaffinity(0)),
         "gpus": gpus,
     }
@@ -171,15 +172,6 @@ def git_commit() -> str | None:
         return subprocess.run(words, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return None
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
 
 
 def _iso(timestamp: float) -> str:
