@@ -31,10 +31,15 @@ NETWORK = [
     *("--learning-rate", "1.5e-3", "--precision", "bf16-mixed", "--batch", "32", "--epochs", "24"),
 ]
 NOO = ["--method", "cryonoo", *NETWORK, "--noo.warmup", "12", "--noo.expander", "64"]
+FORMER = ["--method", "cryoformer", "--cryoformer.levels", "4", "--cryoformer.epochs", "6"]
+SEEDS = {"cryoformer": "--cryoformer.seed", "pca": "--pca.seed"}
+"""Option of the seed, where it is another than ``--seed``."""
+
 METHODS: dict[str, list[str]] = {
     "cryonoo": NOO,
     "cryodrgn": ["--method", "cryodrgn", *NETWORK],
     "pca": ["--method", "pca"],
+    "cryoformer": FORMER,
     "autodecoder": ["--method", "autodecoder", *NETWORK],
     "cryonoo of pixels": [*NOO, "--encoder", "pixels"],
     "cryodrgn of maps": ["--method", "cryodrgn", *NETWORK, "--encoder", "maps"],
@@ -71,7 +76,7 @@ class Bench:
         stack = self.stack(snr, seed)
         run = stack.parent / f"{stack.name}-{method.replace(' ', '-')}"
         words = ["flex", stack / "train.star", "-o", run, "--dims", str(self.given.dims), *METHODS[method]]
-        done = self._run([*words, *([] if method == "pca" else ["--seed", str(seed)])])
+        done = self._run([*words, SEEDS.get(method, "--seed"), str(seed)])
         figures = self._judged(run, stack, "train", [])
         for part in PARTS:
             new = run.with_name(f"{run.name}-{part}")

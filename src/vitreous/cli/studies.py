@@ -37,12 +37,15 @@ class Study:
         Options of ``vitreous flex`` that all rows share.
     rows
         Those of every row.
+    seed
+        Option by which the method takes its seed.
     """
 
     summary: str
     stack: tuple[str, ...]
     options: tuple[str, ...]
     rows: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    seed: str = "--seed"
 
     def runs(self, seeds: tuple[int, ...]) -> Iterator[tuple[str, int]]:
         """Yield row and seed of every run."""
@@ -54,7 +57,7 @@ class Study:
 
     def train(self, row: str, seed: int, stack: Path, run: Path, command: Command) -> dict[str, float]:
         """Train a row, embed what it never saw, and compare both with the truth."""
-        words = ("--seed", str(seed), *self.options, *self.rows[row])
+        words = (self.seed, str(seed), *self.options, *self.rows[row])
         command("flex", str(stack / "train.star"), "-o", str(run), *words)
         new = run.with_name(f"{run.name}-unseen")
         command("embed", str(stack / "unseen_particles.star"), "--run", str(run), "-o", str(new))
@@ -102,6 +105,23 @@ STUDIES = {
             "more noise in place of views": (*_PIXELS, "--noo.views", "noised"),
             "turned images in place of views": (*_PIXELS, "--noo.views", "turned"),
         },
-    )
+    ),
+    "cryoformer-ablation": Study(
+        "what each part of CryoFormer does",
+        ("--recipe", "phantom-hinge-32", "--box", "24", "--unseen", "0.2"),
+        ("--method", "cryoformer", "--dims", "4", "--cryoformer.levels", "4", "--cryoformer.epochs", "6"),
+        {
+            "default": (),
+            "encoder of pixels": ("--cryoformer.encoder", "pixels"),
+            "no transformer": ("--cryoformer.decoder", "mlp"),
+            "Fourier domain": ("--cryoformer.domain", "fourier"),
+            "positional encoding": ("--cryoformer.encoding", "positional"),
+            "N = C = 32": ("--cryoformer.queries", "32", "--cryoformer.channels", "32"),
+            "N = C = 16": ("--cryoformer.queries", "16", "--cryoformer.channels", "16"),
+            "N = 16": ("--cryoformer.queries", "16"),
+            "two levels": ("--cryoformer.levels", "2"),
+        },
+        "--cryoformer.seed",
+    ),
 }
 """Tables by name."""
