@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from vitreous.compute.device import fastest_autocast
 from vitreous.geometry.planar_maps import relative_rotations
 from vitreous.methods.fastar.loss import rotation_errors
 from vitreous.methods.fastar.model import PoseNetwork
@@ -96,7 +97,7 @@ def run_trial(network: PoseNetwork, scenes: Scenes, trial: Trial, base: ViewConf
 
 def score_sets(network: PoseNetwork, views: Views, truth: Truth) -> tuple[Tensor, Tensor, Tensor]:
     """Return F-norms, shift errors (of the field) and mean confidences ``[b, n − 1]``, without the references."""
-    with torch.autocast(views.images.device.type, torch.bfloat16):
+    with fastest_autocast(views.images.device):
         last = network(views)[-1]
     rotations, shifts = last.poses(network.coordinates)
     first, second = rotation_errors(rotations, relative_rotations(truth.rotations))
