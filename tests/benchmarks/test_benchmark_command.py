@@ -69,7 +69,7 @@ def test_settings_are_compared_on_particles_that_training_never_saw(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tiny = ("--encoder-width", "16", "--encoder-layers", "1", "--decoder-width", "16", "--decoder-layers", "1")
-    rows = {"of maps": ("--encoder", "maps"), "of pixels": (), "not asked for": ()}
+    rows = {"of maps": ("--encoder", "maps", "--encoder-maps", "2"), "of pixels": (), "not asked for": ()}
     stack = ("--recipe", "phantom-hinge-32", "--n", "120", "--box", "24", "--unseen", "0.4")
     study = Study("a try", stack, ("--method", "cryodrgn", "--epochs", "1", "--dims", "2", *tiny), rows)
     monkeypatch.setitem(STUDIES, "small", study)

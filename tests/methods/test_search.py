@@ -16,6 +16,7 @@ from vitreous.evaluate.poses import PoseErrors, compare_poses
 from vitreous.fourier.resize import resize_map
 from vitreous.geometry.rotations import random_rotations, rotation_from_vector
 from vitreous.methods.registry import get
+from vitreous.methods.search import appraisal
 from vitreous.methods.search.config import SearchConfig
 from vitreous.methods.search.method import Search
 from vitreous.methods.search.schedule import schedule, shift_grid
@@ -148,10 +149,11 @@ def test_noise_is_judged_failed() -> None:
     assert made.warnings
 
 
-def test_same_seed_same_result_and_inputs_untouched() -> None:
+def test_same_seed_same_result_and_inputs_untouched(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(appraisal, "LITTLE_EXPLAINED", 0.0)  # looking for junk as well takes as long again
     particles = phantom_stack().particles.select(torch.arange(200))
     before = particles.images().clone()
-    config = replace(QUICK, iterations=6, refine_iterations=1, diameter_A=180.0)
+    config = replace(QUICK, iterations=6, refine_iterations=1, starts=1, search_radius=8.0, diameter_A=180.0)
     first, second, other = (Search(replace(config, seed=seed)).run(particles) for seed in (5, 5, 6))
     for name in ("rotations", "shifts_A"):
         assert torch.equal(getattr(first.poses, name), getattr(second.poses, name))
