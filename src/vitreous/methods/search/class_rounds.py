@@ -157,7 +157,8 @@ class ClassRounds:
         for c, one in enumerate(state.classes):
             mine = chosen == c
             if bool(mine.any()):
-                deviates = gain_deviates(self.refinement.store, one, torch.where(mine, self.refinement.half_sets, 0))
+                half_sets = torch.where(mine, self.refinement.half_sets, 0)
+                deviates, _ = gain_deviates(self.refinement.store, one, half_sets)
                 doubtful |= mine & (deviates < deviates[mine].median() - UNLIKELY_DEVIATE)
         return doubtful
 

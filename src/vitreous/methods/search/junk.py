@@ -7,7 +7,7 @@ fitted to it.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -28,6 +28,11 @@ LEAST_GAP = 1.5
 
 LEAST_SIGMA, LARGEST_SIGMA = 0.7, 2.0
 """Of true particles σ is 1; what the map lacks, and contrast, change that. Wider components explain anything."""
+
+
+MOST_EXPLAINED = 0.75
+"""Images that gain this share of what a projection of the map gains are no junk: in strong images, differences of
+contrast and what the map lacks are many standard deviations of the noise."""
 
 
 @dataclass(frozen=True)
@@ -71,20 +76,30 @@ def junk_probabilities(
     store: CoefficientStore, state: RefinementState, half_sets: Int[Tensor, " n"]
 ) -> Float[Tensor, " n"]:
     """Probability of every particle that it is no projection of the map, from a mixture fitted to all of them."""
-    deviates = gain_deviates(store, state, half_sets)
-    return fitted_mixture(deviates).probability(deviates)
+    deviates, expected = gain_deviates(store, state, half_sets)
+    mixture = fitted_mixture(deviates)
+    return without_strong(mixture, expected).probability(deviates)
 
 
-def gain_deviates(store: CoefficientStore, state: RefinementState, half_sets: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
-    """``(G − E)/√(2E)`` of every particle at its pose, against the map of its half inside the last radius refined."""
-    out = torch.zeros(len(store))
+def without_strong(mixture: Mixture, expected: Float[Tensor, " n"]) -> Mixture:
+    """The mixture, without junk where what it takes for junk gains most of what projections gain (``expected``)."""
+    gained = 1 + mixture.junk.mean * math.sqrt(2 / max(float(expected.median()), 1e-6))
+    return replace(mixture, share=0.0) if gained > MOST_EXPLAINED else mixture
+
+
+def gain_deviates(
+    store: CoefficientStore, state: RefinementState, half_sets: Int[Tensor, " n"]
+) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
+    """``(G − E)/√(2E)`` and E of every particle at its pose, against its half's map inside the last radius refined."""
+    deviates, expected = torch.zeros(2, len(store))
     for number, reference in zip((1, 2), state.references, strict=True):
         rows = torch.nonzero(half_sets == number)[:, 0]
         if len(rows) == 0:
             continue
         target = Target.of(reference, store.disc, state.noise, max(state.last_radius, 1.0))
-        out[rows] = deviates_at(store, rows, (state.rotations[rows], state.shifts_px[rows]), target)
-    return out
+        poses = (state.rotations[rows], state.shifts_px[rows])
+        deviates[rows], expected[rows] = gains_at(store, rows, poses, target)
+    return deviates, expected
 
 
 def deviates_at(
@@ -96,7 +111,19 @@ def deviates_at(
     beyond: float = 0.0,
 ) -> Float[Tensor, " m"]:
     """``(G − E)/√(2E)`` of some particles at given poses, by the coefficients beyond a radius."""
-    share, out = current_share(), torch.zeros(len(rows))
+    return gains_at(store, rows, poses, target, beyond=beyond)[0]
+
+
+def gains_at(
+    store: CoefficientStore,
+    rows: Int[Tensor, " m"],
+    poses: tuple[Rotations, Shifts],
+    target: Target,
+    *,
+    beyond: float = 0.0,
+) -> tuple[Float[Tensor, " m"], Float[Tensor, " m"]]:
+    """``(G − E)/√(2E)`` and E of some particles at given poses, by the coefficients beyond a radius."""
+    share, out = current_share(), torch.zeros(2, len(rows))
     counted = target.inverse_noise * (store.disc.shell[: target.count] >= beyond).to(target.device)
     for chunk in share.mine(pieces(torch.arange(len(rows)), images_at_a_time(target.count))):
         part = store.device_batch(rows[chunk], target.count)
@@ -104,9 +131,10 @@ def deviates_at(
         data = target.centred(part, poses[1][chunk].to(target.device))
         cross = ((data.conj() * slices).real * counted).sum(1)
         expected = (part.c2 * slices.abs().square() * counted).sum(1)
-        out[chunk] = ((cross - expected) * (2 / expected.clamp_min(1e-6)).sqrt()).cpu()
+        out[0, chunk] = ((cross - expected) * (2 / expected.clamp_min(1e-6)).sqrt()).cpu()
+        out[1, chunk] = expected.cpu()
     share.sum_(out)
-    return out
+    return out[0], out[1]
 
 
 def fitted_mixture(deviates: Float[Tensor, " n"]) -> Mixture:

@@ -82,7 +82,7 @@ class SecondLook:
 
     def _unlikely(self, state: RefinementState) -> Bool[Tensor, " n"]:
         """Which particles gain much less at their pose than a projection of the map would."""
-        deviates = gain_deviates(self.refinement.store, state, self.refinement.half_sets)
+        deviates, _ = gain_deviates(self.refinement.store, state, self.refinement.half_sets)
         return deviates < deviates.median() - UNLIKELY_DEVIATE
 
 
