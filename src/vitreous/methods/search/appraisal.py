@@ -11,7 +11,7 @@ from vitreous.fourier.resize import resize_map
 from vitreous.methods.search.config import SearchConfig
 from vitreous.methods.search.explained import powers_at, share_of
 from vitreous.methods.search.global_search import GlobalPoses, GridSearch
-from vitreous.methods.search.junk import deviates_at
+from vitreous.methods.search.junk import gains_at
 from vitreous.reconstruct.coefficients import CoefficientStore
 from vitreous.reconstruct.target import Target
 from vitreous.typing import Float, Int, Map
@@ -117,7 +117,8 @@ def fit_images(store: CoefficientStore, rows: Int[Tensor, " m"], values: Map, co
     radius = min(config.search_radius, float(store.disc.radius[-1]))
     found, target = _searched(store, rows, values, config, fine_radius=radius)
     poses = (found.rotations, found.shifts_px)
-    return Fit(found.log_evidence, deviates_at(store, rows, poses, target, beyond=OUTER_SHARE * radius))
+    deviates, _ = gains_at(store, rows, poses, target, beyond=OUTER_SHARE * radius)
+    return Fit(found.log_evidence, deviates)
 
 
 def _searched(

@@ -102,18 +102,6 @@ def gain_deviates(
     return deviates, expected
 
 
-def deviates_at(
-    store: CoefficientStore,
-    rows: Int[Tensor, " m"],
-    poses: tuple[Rotations, Shifts],
-    target: Target,
-    *,
-    beyond: float = 0.0,
-) -> Float[Tensor, " m"]:
-    """``(G − E)/√(2E)`` of some particles at given poses, by the coefficients beyond a radius."""
-    return gains_at(store, rows, poses, target, beyond=beyond)[0]
-
-
 def gains_at(
     store: CoefficientStore,
     rows: Int[Tensor, " m"],
