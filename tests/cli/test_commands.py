@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -13,8 +14,9 @@ import yaml
 from tests.cli.blobs import blob_map, write_blob_particles
 from vitreous.cli.main import main
 from vitreous.cli.running import read_with
-from vitreous.data import Volume
-from vitreous.io import ReadOptions, open_particles
+from vitreous.data import Poses, Volume
+from vitreous.geometry.symmetry import point_group
+from vitreous.io import ReadOptions, open_particles, write_relion_star
 from vitreous.io.maps import read_map, write_map
 from vitreous.runs.reader import read_run
 
@@ -102,12 +104,30 @@ def test_finished_run_is_left_alone_by_resume(run, star, capsys):
     assert "--overwrite" in capsys.readouterr().err
 
 
-def test_resume_refuses_other_options_by_name(star, tmp_path, capsys):
+def test_resume_refuses_other_options_and_contents_by_name(star, tmp_path, capsys):
+    folder, words = tmp_path / "run", ["reconstruct", str(star), "-o", str(tmp_path / "run")]
+    assert main([*words, "--quiet"]) == 0
+    (folder / "summary.json").unlink()
+    assert main([*words, "--resume", "--symmetry", "C2"]) == 2
+    assert "differs from it in --symmetry (C1, now C2)" in capsys.readouterr().err
+    other = tmp_path / "other.star"
+    other.write_text(star.read_text() + "\n")
+    assert main(["reconstruct", str(other), "-o", str(folder), "--resume"]) == 2
+    assert "other.star" in capsys.readouterr().err
+
+
+def test_resume_takes_the_same_file_by_another_path(star, tmp_path, monkeypatch):
     folder = tmp_path / "run"
     assert main(["reconstruct", str(star), "-o", str(folder), "--quiet"]) == 0
     (folder / "summary.json").unlink()
-    assert main(["reconstruct", str(star), "-o", str(folder), "--resume", "--symmetry", "C2"]) == 2
-    assert "config.reconstruction.symmetry differs" in capsys.readouterr().err
+    monkeypatch.chdir(star.parent)
+    words = ["-o", str(folder), "--quiet", "--resume"]
+    assert main(["reconstruct", f"./{star.name}", *words]) == 0
+    (folder / "summary.json").unlink()
+    copy = star.with_name("copy.star")
+    shutil.copy(star, copy)
+    assert main(["reconstruct", str(copy), *words]) == 0
+    copy.unlink()
 
 
 def test_evaluate_poses_of_the_truth_is_perfect(star, tmp_path, capsys):
@@ -287,3 +307,17 @@ def test_starts_that_cannot_be_used_are_refused(star, tmp_path, capsys, command,
 def test_precision_is_offered_only_where_it_works(star, tmp_path, capsys, command):
     assert main([command, str(star), "-o", str(tmp_path / "run"), "--precision", "bf16-mixed"]) == 2
     assert "no option or place for '--precision'" in capsys.readouterr().err
+
+
+def test_poses_that_differ_by_symmetry_mates_are_explained(star, tmp_path, capsys):
+    truth = open_particles(star)
+    mates = point_group("C3")[torch.arange(len(truth)) % 3]
+    turned = Poses(truth.poses.rotations @ mates.to(truth.poses.rotations), truth.poses.shifts_A)
+    write_relion_star(tmp_path / "turned.star", truth, poses=turned)
+    words = ["evaluate", "poses", str(tmp_path / "turned.star"), "--truth", str(star)]
+    assert main(words) == 0
+    assert "--symmetry C3" in capsys.readouterr().err
+    shuffled = Poses(truth.poses.rotations.flip(0), truth.poses.shifts_A)
+    write_relion_star(tmp_path / "shuffled.star", truth, poses=shuffled)
+    assert main(["evaluate", "poses", str(tmp_path / "shuffled.star"), "--truth", str(star)]) == 0
+    assert "--symmetry" not in capsys.readouterr().err

@@ -63,7 +63,7 @@ class AbInitio:
 
     map: Path | None = None
     """Map to begin from, .mrc, of any grey scale, in place of random orientations; --poses FILE begins from poses.
-    Such a start is cut off at 30 Å (--start), and left where the two halves do not agree on what it leads to."""
+    Such a start is cut off at 30 Å (--start-A), and left where the two halves do not agree on what it leads to."""
 
     mask: Path | None = None
     """Soft mask for the final FSC, .mrc; made from the map by default."""

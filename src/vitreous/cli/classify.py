@@ -37,7 +37,7 @@ class Classify:
 
     map: tuple[Path, ...] = ()
     """Maps to begin from, .mrc, of any grey scale: one for all classes, or one per class. They are cut off at 30 Å
-    (--start)."""
+    (--start-A)."""
 
     classification: OmitArgPrefixes[ClassifyConfig] = field(default_factory=ClassifyConfig)
     reading: OmitArgPrefixes[ReadOptions] = field(default_factory=ReadOptions)

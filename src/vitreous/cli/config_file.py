@@ -1,5 +1,6 @@
 """Options in YAML: a saved configuration is read back as the starting values of a command."""
 
+import os
 import types
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
@@ -66,7 +67,10 @@ def read_group(target: type[C], values: Mapping[str, Any], path: Path) -> C:
 
 
 def to_mapping(command: Any) -> dict[str, Any]:
-    """Return a command's options as plain values for YAML, without the switches of a single call."""
+    """Return a command's options as plain values for YAML, without the switches of a single call.
+
+    Files that exist get their absolute path, so that the same file by another path is the same option.
+    """
     return {f.name: _plain(getattr(command, f.name)) for f in fields(command) if f.name not in NOT_SETTINGS}
 
 
@@ -74,7 +78,7 @@ def _plain(value: Any) -> Any:
     if is_dataclass(value):
         return to_mapping(value)
     if isinstance(value, Path):
-        return str(value)
+        return os.path.normpath(value.absolute()) if value.exists() else str(value)
     return [_plain(v) for v in value] if isinstance(value, tuple | list) else value
 
 

@@ -6,12 +6,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vitreous.cli.options import changed_flag
 from vitreous.errors import InputError
 from vitreous.methods.fastar.config import ModelConfig
 from vitreous.methods.fastar.published import refuse_other_network
-from vitreous.runs.checkpoint import Checkpointer, changed_options, load_any
-from vitreous.runs.manifest import Manifest
+from vitreous.runs.checkpoint import Checkpointer, load_any
 from vitreous.runs.reader import read_run
 from vitreous.runs.store import RunFolder
 from vitreous.train.config import Hardware
@@ -19,12 +17,13 @@ from vitreous.train.config import Hardware
 if TYPE_CHECKING:
     from vitreous.methods.fastar.training import Pretraining
 
-_HISTORY = "history"
-_FREE = (
-    *("corpus", "real.stacks", "start", "shards", "devices"),
+FREE_OPTIONS = (
+    *("corpus", "real.stacks", "start", "shards", "devices", "model"),
     *("train.minutes", "train.steps", "train.checkpoint_minutes", "train.log_every", "train.restart_steps"),
 )
-"""Options in which legs may differ; files are compared by content."""
+"""Options in which legs may differ. Files are compared by content; another network is refused, not only named."""
+
+_HISTORY = "history"
 
 
 @dataclass(frozen=True)
@@ -152,15 +151,6 @@ def export(folder: Path, store: Checkpointer, history: History) -> None:
     if loaded is not None:
         tensors, values = loaded
         export_shards(folder, tensors, {**values, _HISTORY: history.plain()})
-
-
-def differences(earlier: Manifest, now: Manifest) -> list[str]:
-    """Name the options of a leg that are not those of the manifest of its folder, ``--batch-views (64, now 128)``."""
-    changed = changed_options(earlier.config, now.config, _FREE)
-    named = [changed_flag(name, *values) for name, values in changed.items() if not name.startswith("model.")]
-    if {file.sha256 for file in earlier.inputs} != {file.sha256 for file in now.inputs}:
-        named.append("the files that are read")
-    return named
 
 
 @dataclass(frozen=True)

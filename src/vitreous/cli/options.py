@@ -13,14 +13,6 @@ Output = Annotated[Path, arg(aliases=("-o",), metavar="DIR")]
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 
-_UNNAMED_GROUPS = frozenset(
-    {
-        *("common", "reading", "search", "refinement", "classification", "reconstruction", "description"),
-        *("step", "train", "real"),
-    }
-)
-"""Groups of options whose flags do not carry the group's name."""
-
 NOT_SETTINGS = frozenset({"config", "debug", "overwrite", "quiet", "resume"})
 """Options of one call that a saved configuration leaves out."""
 
@@ -74,11 +66,3 @@ class TrainingCommon(Common):
 
     precision: Precision = "32-true"
     """Number format of the computation."""
-
-
-def changed_flag(name: str, before: object, now: object) -> str:
-    """Return an option that has changed as its flag, ``--batch-views (64, now 128)``; ``name`` is its place in YAML."""
-    group, _, short = name.partition(".")
-    flag = f"--{(short if group in _UNNAMED_GROUPS else name).replace('_', '-')}"
-    plain = all(value is None or isinstance(value, int | float | str) for value in (before, now))
-    return f"{flag} ({before}, now {now})" if plain else flag

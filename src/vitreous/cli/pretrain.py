@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tyro.conf import OmitArgPrefixes, Suppress
 
+from vitreous.cli.changes import changes
 from vitreous.cli.context import RunContext
 from vitreous.cli.fine_tuning import Opened, StackOptions
 from vitreous.cli.legs import (
+    FREE_OPTIONS,
     History,
     Leg,
     TrainingCurve,
-    differences,
     export,
     hardware_of,
     processor_of,
@@ -175,7 +176,7 @@ class Pretrain:
                 remedy="Give --corpus with --resume too; a run on random blobs alone needs another -o",
                 path=self.output,
             )
-        found = differences(earlier, now)
+        found = changes(earlier, now, FREE_OPTIONS)
         if found:
             context.warn(f"this leg differs from the manifest of {self.output} in {', '.join(found)}")
         return RunFolder.resume(self.output)

@@ -3,15 +3,16 @@
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from vitreous.cli.changes import changes
 from vitreous.cli.context import RunContext
-from vitreous.cli.options import Common, changed_flag
+from vitreous.cli.options import Common
 from vitreous.compute.device import resolve_device, use_device
 from vitreous.compute.memory import MemoryBudget
 from vitreous.compute.processes import Share, current_share
@@ -23,7 +24,7 @@ from vitreous.io.locations import image_locations
 from vitreous.io.maps import read_map
 from vitreous.io.particles import NO_CTF
 from vitreous.reconstruct.known_poses import check_mask
-from vitreous.runs.checkpoint import Checkpointer, changed_options, identity_of, refuse_other_run
+from vitreous.runs.checkpoint import Checkpointer
 from vitreous.runs.manifest import Manifest, fingerprint, fingerprint_stacks
 from vitreous.runs.store import RunFolder, is_run_folder, refuse_other_command, refuse_unusable
 
@@ -121,10 +122,10 @@ def _is_wanted(context: RunContext, output: Path, common: Common) -> bool:
     if not RunFolder.resume(output).is_finished:
         return True
     context.say(f"{output} holds the finished run")
-    changed = changed_options(Manifest.read(output).config, context.config)
+    earlier = Manifest.read(output)
+    changed = changes(earlier, replace(earlier, config=context.config))
     if changed:
-        named = ", ".join(changed_flag(name, *values) for name, values in changed.items())
-        context.say(f"that run has other options: {named}; --overwrite starts again with the new ones")
+        context.say(f"that run has other options: {', '.join(changed)}; --overwrite starts again with the new ones")
     return False
 
 
@@ -199,10 +200,12 @@ def open_folder(context: RunContext, output: Path, particles: Particles, inputs:
         notes=tuple(particles.notes),
     )
     if getattr(context.common, "resume", False) and is_run_folder(output):
-        earlier = Manifest.read(output)
-        refuse_other_run(
-            identity_of(earlier.config, earlier.inputs), identity_of(manifest.config, manifest.inputs), output
-        )
+        changed = changes(Manifest.read(output), manifest)
+        if changed:
+            raise ConfigError(
+                f"--resume goes on with the run of {output}, and this call differs from it in {', '.join(changed)}",
+                remedy="Use the same options and inputs, or start anew with --overwrite",
+            )
         folder = RunFolder.resume(output)
     else:
         folder = RunFolder.create(output, manifest, overwrite=context.common.overwrite)

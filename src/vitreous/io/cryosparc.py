@@ -164,7 +164,9 @@ def _pixel_size_A(columns: NamedColumns) -> float | None:
     if "blob/psize_A" not in columns:
         return None
     sizes = columns.numbers("blob/psize_A")
-    columns.require(sizes > 0, "blob/psize_A is not positive", "blob/psize_A", "Give --pixel-size, or correct the file")
+    columns.require(
+        sizes > 0, "blob/psize_A is not positive", "blob/psize_A", "Correct the file, or give --pixel-size-A"
+    )
     same = np.abs(sizes - sizes[0]) <= 1e-4 * sizes[0]
     columns.require(same, f"blob/psize_A differs from the first particle's {sizes[0]:g} Å", "blob/psize_A", _ONE_BOX)
     return float(sizes[0])

@@ -96,5 +96,5 @@ def _pixel_sizes(columns: NamedColumns, prefix: str, pixel_size_A: float | None)
         sizes = stored.astype(np.float64)
         return sizes if sizes.ndim == 1 else sizes[:, 0]
     if pixel_size_A is None:
-        raise InputError("shifts are in pixels of unknown size", remedy="Give --pixel-size in Å", path=columns.path)
+        raise InputError("shifts are in pixels of unknown size", remedy="Give --pixel-size-A in Å", path=columns.path)
     return np.full(len(columns), pixel_size_A)

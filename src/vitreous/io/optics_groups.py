@@ -174,7 +174,7 @@ def checked_pixel_size_A(size: float, path: Path) -> float:
             "impossible pixel size",
             expected=f"{low:g} to {high:g} Å",
             found=f"{size:g} Å",
-            remedy="Correct it in the file, or give --pixel-size",
+            remedy="Correct it in the file, or give --pixel-size-A",
             path=path,
         )
     return size

@@ -171,7 +171,7 @@ def _required_optics(listing: Listing) -> Optics:
 def _pixel_size_A(listing: Listing, options: ReadOptions) -> float:
     size = listing.pixel_size_A if options.pixel_size_A is None else options.pixel_size_A
     if size is None:
-        raise InputError("the pixel size is not in the file", remedy="Give --pixel-size in Å", path=listing.path)
+        raise InputError("the pixel size is not in the file", remedy="Give --pixel-size-A in Å", path=listing.path)
     return checked_pixel_size_A(size, listing.path)
 
 
@@ -181,7 +181,7 @@ def _with_given_scale(poses: Poses | None, listing: Listing) -> tuple[Poses | No
     if poses is None or scale == 1:
         return poses, []
     return Poses(poses.rotations, poses.shifts_A * scale), [
-        f"--pixel-size {listing.pixel_size_A:g} replaces the stated {listing.stated_pixel_size_A:g} Å: shifts in Å "
+        f"--pixel-size-A {listing.pixel_size_A:g} replaces the stated {listing.stated_pixel_size_A:g} Å: shifts in Å "
         f"were multiplied by {scale:.5g}, so that they stay the same in pixels"
     ]
 

@@ -109,7 +109,9 @@ def relion_poses(particles: NamedColumns, pixel_size_A: float | None) -> Poses |
         origins = np.stack([particles.numbers(label, 0.0) for label in ORIGINS_PX], 1)
         if origins.any() and pixel_size_A is None:
             raise InputError(
-                "origins are in pixels and the pixel size is not known", remedy="Give --pixel-size", path=particles.path
+                "origins are in pixels and the pixel size is not known",
+                remedy="Give --pixel-size-A",
+                path=particles.path,
             )
         origins = origins * (pixel_size_A or 1.0)
     return Poses(rotation_from_euler(angles).float(), torch.from_numpy(0.0 - origins).float())

@@ -28,10 +28,10 @@ def check_input(particles: Particles, diameter_A: float | None) -> None:
     side_A = particles.box * particles.pixel_size_A
     if diameter_A is not None and diameter_A > side_A:
         raise ConfigError(
-            "--diameter is larger than the box",
+            "--diameter-A is larger than the box",
             expected=f"at most {side_A:.0f} Å, the side of the box",
             found=f"{diameter_A:.0f} Å",
-            remedy="Give --diameter in Å, check the pixel size, or extract the particles in a larger box",
+            remedy="Give --diameter-A in Å, check the pixel size, or extract the particles in a larger box",
         )
 
 
@@ -44,6 +44,6 @@ def known_diameter_A(particles: Particles, given_A: float | None, progress: Prog
     if seen:
         return diameter_A, []
     return diameter_A, [
-        f"The images show no clear edge of the particle; a diameter of {diameter_A:.0f} Å was assumed. Give --diameter "
-        "if you know it: masks, and what the pose network sees, follow it."
+        f"The images show no clear edge of the particle; a diameter of {diameter_A:.0f} Å was assumed, which sets the "
+        "masks. Give --diameter-A if you know it."
     ]

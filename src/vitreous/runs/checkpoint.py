@@ -109,11 +109,11 @@ def changed_options(
 ) -> dict[str, tuple[Any, Any]]:
     """Return the options that both runs know and that differ, ``{"step.batch_views": (64, 128)}``.
 
-    The output folder, the device, the numbers of threads and processes and those of ``free`` are left out.
+    The output folder, the device, the numbers of threads and processes and options or groups of ``free`` are left out.
     """
     before, after = identity_of(earlier, ()), identity_of(now, ())
-    left_out = {f"config.{name}" for name in free}
-    shared = [name for name in after if name in before and name not in left_out]
+    left_out = tuple(f"config.{name}." for name in free)
+    shared = [name for name in after if name in before and not f"{name}.".startswith(left_out)]
     differing = [name for name in shared if before[name] != after[name]]
     return {name.removeprefix("config."): (before[name], after[name]) for name in differing}
 

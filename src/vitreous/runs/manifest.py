@@ -121,12 +121,14 @@ def fingerprint(path: Path, *, is_stack: bool = False) -> InputFile:
             digest.update(block)
     whole = not is_stack and status.st_size <= _WHOLE_FILE
     hashed = "whole file" if whole else "size, first and last MiB"
-    return InputFile(str(path.absolute()), status.st_size, _iso(status.st_mtime), digest.hexdigest(), hashed)
+    return InputFile(
+        os.path.normpath(path.absolute()), status.st_size, _iso(status.st_mtime), digest.hexdigest(), hashed
+    )
 
 
 def fingerprint_stacks(paths: Iterable[Path]) -> list[InputFile]:
     """Return the fingerprints of image stacks, one for all of them where they are more than 32."""
-    files = sorted({path.absolute() for path in paths})
+    files = sorted({Path(os.path.normpath(path.absolute())) for path in paths})
     if len(files) <= _LISTED_FILES:
         return [fingerprint(path, is_stack=True) for path in files]
     digest, size, latest = hashlib.sha256(), 0, 0.0

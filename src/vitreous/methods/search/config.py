@@ -49,7 +49,7 @@ class SearchConfig:
         require_symmetry(self.symmetry)
         require_setting(0 <= self.seed < 2**63, "--seed", "0 to 2^63 - 1", self.seed)
         require_setting(1 <= self.starts <= 100, "--starts", "1 to 100", self.starts)
-        require_setting(0 < self.start_A < math.inf, "--start", "a positive resolution in Å", self.start_A)
+        require_setting(0 < self.start_A < math.inf, "--start-A", "a positive resolution in Å", self.start_A)
         require_setting(self.iterations >= 5, "--iterations", "at least 5", self.iterations)
         require_setting(self.patience >= 0, "--patience", "at least 0", self.patience)
         require_setting(self.minibatch >= 20, "--minibatch", "at least 20", self.minibatch)
@@ -64,7 +64,7 @@ class SearchConfig:
         require_setting(self.refine_iterations >= 1, "--refine-iterations", "at least 1", self.refine_iterations)
         require_setting(self.estep in get_args(EStep), "--estep", "auto, products or rings", self.estep)
         if self.diameter_A is not None:
-            require_setting(0 < self.diameter_A < math.inf, "--diameter", "a positive length in Å", self.diameter_A)
+            require_setting(0 < self.diameter_A < math.inf, "--diameter-A", "a positive length in Å", self.diameter_A)
 
 
 def is_auto(symmetry: str) -> bool:

@@ -37,10 +37,10 @@ def cut_off_radius(particles: Particles, start_A: float) -> float:
     radius, largest = side_A / start_A, particles.box / 2 - 1
     if not LEAST_RADIUS <= radius <= largest:
         raise ConfigError(
-            "--start does not fit the images",
+            "--start-A does not fit the images",
             expected=f"{side_A / largest:.1f} to {side_A / LEAST_RADIUS:.1f} Å",
             found=f"{start_A:g} Å",
-            remedy="Change --start",
+            remedy="Change --start-A",
         )
     return radius
 

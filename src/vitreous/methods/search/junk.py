@@ -18,7 +18,10 @@ from vitreous.reconstruct.coefficients import CoefficientStore
 from vitreous.reconstruct.target import Target
 from vitreous.typing import Float, Int, Rotations, Shifts
 
-WORTH_A_WARNING = 0.05
+WORTH_A_WARNING, DOUBTFUL = 0.05, 0.35
+"""Shares of junk: worth a warning; a reason to doubt the map. Wrong maps of stacks without junk have been judged to
+hold 0.46 and more of it."""
+
 FITTED = 20_000
 """The components are fitted to so many particles, evenly over the file."""
 
@@ -168,8 +171,9 @@ def junk_warnings(share: float) -> tuple[str, ...]:
     """Warning, with the remedy, where more than 5 % of the particles are junk."""
     if share <= WORTH_A_WARNING:
         return ()
+    doubt = ": many are junk, or the map is wrong" if share > DOUBTFUL else ": junk, another particle, or a wrong pose"
     return (
-        f"About {share:.0%} of the particles do not look like projections of the map: junk, another particle, or a "
-        "wrong pose. `vitreous select RUN --where 'vitreousJunkProbability < 0.5' -o kept.star`, with this folder for "
-        "RUN, leaves them out; run again on kept.star.",
+        f"About {share:.0%} of the particles do not look like projections of the map{doubt}. "
+        "`vitreous select RUN --where 'vitreousJunkProbability < 0.5' -o kept.star`, with this folder for RUN, leaves "
+        "them out; run again on kept.star.",
     )

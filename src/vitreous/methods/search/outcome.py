@@ -5,7 +5,7 @@ from dataclasses import replace
 from vitreous.compute.progress import Progress
 from vitreous.data import Journal, Poses, Result, Volume
 from vitreous.methods.search.explained import explained_share
-from vitreous.methods.search.junk import junk_probabilities, junk_warnings
+from vitreous.methods.search.junk import DOUBTFUL, junk_probabilities, junk_warnings
 from vitreous.methods.search.refinement import Refinement, RefinementState, log_likelihoods
 from vitreous.methods.search.second_look import AFTER_ROUNDS, SecondLook
 from vitreous.methods.search.stages import Stages
@@ -55,7 +55,7 @@ def reconstructed(
     -------
     Result
         Maps, curves, poses, the scores ``log_likelihood`` (gain over an empty map) and ``junk_probability``, the metric
-        ``junk_share``, and a warning where that is large.
+        ``junk_share``, and a warning where that is large, but not so large that the verdict says it.
     """
     state, half_sets = refined
     gains = log_likelihoods(store, state, half_sets, min(state.radius, radius))
@@ -69,6 +69,6 @@ def reconstructed(
         made,
         poses=poses,
         scores={"log_likelihood": gains, "junk_probability": junk},
-        warnings=(*made.warnings, *junk_warnings(share)),
+        warnings=(*made.warnings, *(junk_warnings(share) if share <= DOUBTFUL else ())),
         metrics={**made.metrics, "junk_share": share, "explained_share": explained},
     )

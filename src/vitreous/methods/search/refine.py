@@ -55,11 +55,11 @@ class RefineConfig:
         """Refuse values that cannot work, by the name of their flag."""
         require_symmetry(self.symmetry)
         require_setting(0 <= self.seed < 2**63, "--seed", "0 to 2^63 - 1", self.seed)
-        require_setting(0 < self.start_A < math.inf, "--start", "a positive resolution in Å", self.start_A)
+        require_setting(0 < self.start_A < math.inf, "--start-A", "a positive resolution in Å", self.start_A)
         require_setting(0 <= self.shift_range_share <= 0.25, "--shift-range-share", "0 to 0.25", self.shift_range_share)
         require_setting(self.rounds >= 1, "--rounds", "at least 1", self.rounds)
         if self.diameter_A is not None:
-            require_setting(0 < self.diameter_A < math.inf, "--diameter", "a positive length in Å", self.diameter_A)
+            require_setting(0 < self.diameter_A < math.inf, "--diameter-A", "a positive length in Å", self.diameter_A)
 
 
 class Refine:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from vitreous.constants import FSC_GOLD_STANDARD
 from vitreous.data import Particles, Result
 from vitreous.fourier.shells import crossing_shell
+from vitreous.methods.search.junk import DOUBTFUL, junk_warnings
 from vitreous.methods.search.starts import AGREEMENT_SHARE
 from vitreous.typing import Float, Tensor
 
@@ -14,9 +15,6 @@ FAILED_BELOW_SHELL = 7.0
 
 AMBIGUOUS_EFFECTIVE_POSES = 20.0
 FAILED_EFFECTIVE_POSES = 1000.0
-AMBIGUOUS_JUNK_SHARE = 0.35
-"""Wrong maps of stacks without junk have been judged to hold 0.46 and more of it."""
-
 AMBIGUOUS_EXPLAINED = 0.5
 """True maps of stacks at an SNR of 0.1 explained 0.9 and more of the power above the noise, at 0.05 about 0.7; maps to
 which images were fitted that they do not resemble, 0.2 to 0.35."""
@@ -76,15 +74,12 @@ def judge(made: Result, evidence: Evidence, search_radius: float) -> tuple[str, 
         reasons.append(
             f"The map explains {max(explained, 0):.0%} of what images of the other half show above their noise: poses, "
             "or the whole map, may be wrong although the halves agree, or the particles are of several kinds. Clean "
-            "the particles by 2D classification (neighbours in the box mislead most), give --diameter, and repeat "
+            "the particles by 2D classification (neighbours in the box mislead most), give --diameter-A, and repeat "
             "with other seeds."
         )
     junk = made.metrics.get("junk_share", 0.0)
-    if junk > AMBIGUOUS_JUNK_SHARE:
-        reasons.append(
-            f"{junk:.0%} of the particles do not look like projections of the map: many are junk, or the map is wrong. "
-            "Clean the particles by 2D classification or `vitreous classify`, and repeat."
-        )
+    if junk > DOUBTFUL:
+        reasons += junk_warnings(junk)
     effective = float(evidence.effective_poses.median())
     if effective > AMBIGUOUS_EFFECTIVE_POSES and evidence.found_again is None:
         reasons.append(
@@ -142,7 +137,7 @@ def _failure(made: Result, evidence: Evidence) -> str | None:
         reach_A = 1 / (shell * float(made.curves.frequency_per_A[1]))
         return (
             f"The half-maps agree up to {reach_A:.0f} Å only: there is no trustworthy map. "
-            "Clean the particles by 2D classification, give --diameter, or try another --seed."
+            "Clean the particles by 2D classification, give --diameter-A, or try another --seed."
         )
     if evidence.found_again is not None and evidence.found_again < FAILED_FOUND_AGAIN:
         return (
