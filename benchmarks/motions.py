@@ -28,7 +28,7 @@ FIGURES = ("circular_correlation", "median_error_deg", "fsc_auc_mean", "kl_known
 PARTS = ("unseen_particles", "unseen_states")
 NETWORK = [
     *("--encoder-width", "128", "--encoder-layers", "2", "--decoder-width", "128", "--decoder-layers", "2"),
-    *("--learning-rate", "1.5e-3", "--precision", "bf16-mixed", "--batch", "32", "--epochs", "24"),
+    *("--learning-rate", "1.5e-3", "--batch", "32", "--epochs", "24"),
 ]
 NOO = ["--method", "cryonoo", *NETWORK, "--noo.warmup", "12", "--noo.expander", "64"]
 FORMER = ["--method", "cryoformer", "--cryoformer.levels", "4", "--cryoformer.epochs", "6"]
@@ -67,7 +67,7 @@ class Bench:
         """Every method on every stack, seed by seed."""
         given = self.given
         for seed, snr, method in product(given.seeds, given.snr, given.methods):
-            size = {"n": given.n, "box": given.box, "threads": given.threads}
+            size = {"n": given.n, "box": given.box, "precision": given.precision, "threads": given.threads}
             known = {"recipe": RECIPE, "SNR": snr, "seed": seed, "method": method, **size}
             yield known, partial(self.outcome, snr, seed, method)
 
@@ -76,6 +76,8 @@ class Bench:
         stack = self.stack(snr, seed)
         run = stack.parent / f"{stack.name}-{method.replace(' ', '-')}"
         words = ["flex", stack / "train.star", "-o", run, "--dims", str(self.given.dims), *METHODS[method]]
+        if method != "pca":
+            words += ["--precision", self.given.precision]
         done = self._run([*words, SEEDS.get(method, "--seed"), str(seed)])
         figures = self._judged(run, stack, "train", [])
         for part in PARTS:
@@ -116,6 +118,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--n", type=int, default=3000, help="particles")
     parser.add_argument("--box", type=int, default=32, help="px")
     parser.add_argument("--dims", type=int, default=6, help="size of the latents")
+    parser.add_argument("--precision", default="bf16-mixed", help="of trainings; 32-true on processors without AVX512")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--append", action="store_true", help="keep the rows that are there and add those that miss")
     parser.add_argument("--at-most-minutes", type=float, default=float("inf"), help="begin no run after that")
