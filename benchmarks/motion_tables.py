@@ -16,6 +16,8 @@ MOTION_COLUMNS = {
     "unseen_particles.kl_known_new_within_known": "KLD within training",
 }
 
+COSTS = ("method", "n", "box", "threads")
+
 
 def motions_table(records: Records) -> str:
     """Means over seeds, and the standard deviation where there are several."""
@@ -34,6 +36,26 @@ def motions_table(records: Records) -> str:
         + table(header, rows)
         + "\n![Quality against the processor time of training, SNR 0.1](figures/motions.png)\n"
         + note
+    )
+
+
+def embedding_table(records: Records) -> str:
+    """Speed of the forward pass and of the whole command."""
+    header = ["method", "images", "box px", "threads", "images/s", "with start and writing", "MB", "largest difference"]
+    rows = [
+        [
+            *(f"{record.settings[name]:,}" if name != "method" else record.settings[name] for name in COSTS),
+            f"{record.quality['images_per_second']:,.0f}",
+            f"{record.quality['command_images_per_second']:,.0f}",
+            f"{record.peak_memory_MB:.0f}",
+            f"{record.quality['largest_difference']:.1g}",
+        ]
+        for record in records
+        if is_measured(record)
+    ]
+    return (
+        "`vitreous embed` of particles that training never saw; last, the largest difference between a latent from"
+        " `embed` and that of the same particle at the end of training.\n\n" + table(header, rows)
     )
 
 

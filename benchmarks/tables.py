@@ -12,7 +12,7 @@ from pathlib import Path
 
 from benchmarks.engine_tables import ENGINE_TABLES
 from benchmarks.markdown import Records, figures, grouped, known_columns, settings, table
-from benchmarks.motion_tables import motions_table
+from benchmarks.motion_tables import embedding_table, motions_table
 from benchmarks.rows import RESULTS, ROOT, read_rows
 from vitreous.evaluate.records import BenchmarkRecord
 
@@ -203,9 +203,11 @@ def _layout(stem: str) -> tuple[str, Callable[[Records], str]]:
         return f"Pose network: {stem.removeprefix('pose-network-')}", network_table
     if stem == "motions":
         return "Motions of particles that training never saw", motions_table
+    if stem == "embedding":
+        return "Latents of new particles: speed", embedding_table
     if stem in ENGINE_TABLES:
         return ENGINE_TABLES[stem]
-    known = ["kernels", "reconstruct", "abinitio-NAME", "pose-network-NAME", "motions", *ENGINE_TABLES]
+    known = ["kernels", "reconstruct", "abinitio-NAME", "pose-network-NAME", "motions", "embedding", *ENGINE_TABLES]
     message = f"no table is known for {stem}.json: name it {', '.join(known)}"
     raise ValueError(message)
 
