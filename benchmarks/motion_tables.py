@@ -1,8 +1,9 @@
-"""Tables of methods for motions: means over seeds, one row per method."""
+"""Tables of methods for motions."""
 
 import statistics
+from collections.abc import Callable
 
-from benchmarks.markdown import Records, grouped, table
+from benchmarks.markdown import Records, figures, grouped, settings, table
 from benchmarks.rows import is_measured
 
 MOTION_COLUMNS = {
@@ -17,24 +18,64 @@ MOTION_COLUMNS = {
 }
 
 
+FLEXIBILITY_COLUMNS = {
+    "flexibility_inside": "flexibility inside",
+    "attention_inside": "best query inside",
+    "inside_by_chance": "by chance",
+    "rigid_over_flexible": "rigid / flexible",
+    "moving_share": "moving share",
+    "rigid_moving_share": "of the rigid",
+}
+
+
 def motions_table(records: Records) -> str:
     """Means over seeds, and the standard deviation where there are several."""
     header = ["method", "SNR", "images", "box px", "seeds", *MOTION_COLUMNS.values(), "processor s of training"]
-    rows, missing = [], sum(not is_measured(record) for record in records)
+    rows = []
     for same in grouped(records, "seed", "verdict"):
         done = [record for record in same if is_measured(record)]
         first = same[0].settings
         known = [first["method"], str(first["SNR"]), f"{first['n']:,}", str(first["box"]), str(len(done))]
         columns = [[r.quality[name] for r in done if name in r.quality] for name in [*MOTION_COLUMNS, "cpu_seconds"]]
         rows.append([*known, *(_mean(values, 3) for values in columns[:-1]), _mean(columns[-1], 0)])
-    note = f"\nPlanned and not run: {missing}.\n" if missing else ""
     return (
         "Circular correlation of the hinge's angle with that of the nearest training particles, and the mean area under"
         " the FSC of decoded with true maps (at most 0.5); ± is the standard deviation over seeds.\n\n"
         + table(header, rows)
         + "\n![Quality against the processor time of training, SNR 0.1](figures/motions.png)\n"
-        + note
+        + _missing(records)
     )
+
+
+def flexibility_table(records: Records) -> str:
+    """One row per seed."""
+    names = ("n", "snr", "box", "dims", "seed")
+    header = ["images", "SNR", "box px", "dims", "seed", *FLEXIBILITY_COLUMNS.values(), "processor s"]
+    done = [record for record in records if is_measured(record)]
+    rows = [[*settings(r, *names), *figures(r, FLEXIBILITY_COLUMNS), f"{r.quality['cpu_seconds']:.0f}"] for r in done]
+    return (
+        "`vitreous flex --method cryoformer` on the phantom whose arm turns by 60°, and on the rigid phantom in the"
+        " same poses. A voxel is one of the particle where one of the 25 true maps exceeds a tenth of the highest"
+        " value of all, and *inside* where the same holds for the density of the arm alone. Of the voxels of the"
+        " particle at which a map is highest, a twentieth of them all, the columns give the share that is inside: for"
+        " `flexibility.mrc`, for the attention map of the query of which most is inside, and for voxels drawn at"
+        " random. *Rigid / flexible* is the maximum of the rigid run's flexibility map over that of the other's;"
+        " the moving share is that of `summary.json`; times are of the training on the moving phantom.\n\n"
+        + table(header, rows)
+        + _options(done)
+        + _missing(records)
+    )
+
+
+def _options(records: Records) -> str:
+    """Options of the runs, which are the same in all rows as a rule."""
+    found = dict.fromkeys(f"`{record.settings['options']}`" for record in records)
+    return f"\nOptions: {'; '.join(found)}.\n" if found else ""
+
+
+def _missing(records: Records) -> str:
+    missing = sum(not is_measured(record) for record in records)
+    return f"\nPlanned and not run: {missing}.\n" if missing else ""
 
 
 def _mean(values: list[float], digits: int) -> str:
@@ -42,3 +83,10 @@ def _mean(values: list[float], digits: int) -> str:
         return "–"
     spread = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
     return f"{statistics.mean(values):.{digits}f}{spread}"
+
+
+MOTION_TABLES: dict[str, tuple[str, Callable[[Records], str]]] = {
+    "motions": ("Motions of particles that training never saw", motions_table),
+    "flexibility": ("Maps of what moves, beside what does", flexibility_table),
+}
+"""Title and table of every result file."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from benchmarks.engine_tables import ENGINE_TABLES
 from benchmarks.markdown import Records, figures, grouped, known_columns, settings, table
-from benchmarks.motion_tables import motions_table
+from benchmarks.motion_tables import MOTION_TABLES
 from benchmarks.rows import RESULTS, ROOT, read_rows
 from vitreous.evaluate.records import BenchmarkRecord
 
@@ -33,9 +33,9 @@ own machine, `make bench`, or one of its steps:
     python -m benchmarks.tables
 
 `python -m benchmarks.engine --help`, and the same of `benchmarks.peers` and `benchmarks.estep`, say how the tables of
-the engine are made, `python -m benchmarks.motions --help` how that of motions; those take hours. RELION is compared
-with where it is installed. `vitreous benchmark` lists tables that come with the package, and `vitreous benchmark NAME
--o DIR` runs one.
+the engine are made, `python -m benchmarks.motions --help` and the same of `benchmarks.flexibility` how those of
+motions; those take hours. RELION is compared with where it is installed. `vitreous benchmark` lists tables that come
+with the package, and `vitreous benchmark NAME -o DIR` runs one.
 """
 
 
@@ -201,11 +201,10 @@ def _layout(stem: str) -> tuple[str, Callable[[Records], str]]:
         return f"Ab initio: {stem.removeprefix('abinitio-')}", abinitio_table
     if stem.startswith("pose-network-"):
         return f"Pose network: {stem.removeprefix('pose-network-')}", network_table
-    if stem == "motions":
-        return "Motions of particles that training never saw", motions_table
-    if stem in ENGINE_TABLES:
-        return ENGINE_TABLES[stem]
-    known = ["kernels", "reconstruct", "abinitio-NAME", "pose-network-NAME", "motions", *ENGINE_TABLES]
+    named = MOTION_TABLES | ENGINE_TABLES
+    if stem in named:
+        return named[stem]
+    known = ["kernels", "reconstruct", "abinitio-NAME", "pose-network-NAME", *named]
     message = f"no table is known for {stem}.json: name it {', '.join(known)}"
     raise ValueError(message)
 
