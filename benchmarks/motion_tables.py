@@ -1,4 +1,4 @@
-"""Tables of methods for motions."""
+"""Tables of methods for motions, and of poses that are refined with them."""
 
 import statistics
 from collections.abc import Callable
@@ -67,6 +67,34 @@ def flexibility_table(records: Records) -> str:
     )
 
 
+ROUGH_COLUMNS = {
+    "start_median_deg": "median error at the start °",
+    "unaligned_median_deg": "at the end °",
+    "median_deg": "aligned °",
+    "within_10_deg": "within 10°",
+    "shift_mean_px": "shift error px",
+}
+
+
+def rough_poses_table(records: Records) -> str:
+    """One row per run."""
+    names = ("method", "n", "snr", "box", "seed", "verdict")
+    done = [record for record in records if is_measured(record)]
+    rows = [[*settings(r, *names), *figures(r, ROUGH_COLUMNS), f"{r.quality['cpu_seconds']:.0f}"] for r in done]
+    turns = dict.fromkeys(f"{r.settings['low_deg']:g}° to {r.settings['high_deg']:g}°" for r in done)
+    header = ["method", "images", "SNR", "box px", "seed", "verdict", *ROUGH_COLUMNS.values(), "processor s"]
+    return (
+        f"True poses of the rigid phantom turned about random axes by {' or '.join(turns)}, as the start of"
+        " `vitreous flex --method cryoformer --cryoformer.poses encoder`, of `vitreous refine` and of"
+        " `vitreous abinitio --poses`. The first two errors are those in the frame of"
+        " the simulation, which is that of the start on average; the others are those after the best global rotation,"
+        " shift and hand, which are found by as many poses as agree within 41° and mean nothing where few do.\n\n"
+        + table(header, rows)
+        + _options([record for record in done if record.settings["options"]])
+        + _missing(records)
+    )
+
+
 def _options(records: Records) -> str:
     """Options of the runs, which are the same in all rows as a rule."""
     found = dict.fromkeys(f"`{record.settings['options']}`" for record in records)
@@ -88,5 +116,6 @@ def _mean(values: list[float], digits: int) -> str:
 MOTION_TABLES: dict[str, tuple[str, Callable[[Records], str]]] = {
     "motions": ("Motions of particles that training never saw", motions_table),
     "flexibility": ("Maps of what moves, beside what does", flexibility_table),
+    "rough-poses": ("Poses from a rough start", rough_poses_table),
 }
 """Title and table of every result file."""
