@@ -8,17 +8,17 @@ these again and then the others. One row per method in ``results/embedding.json`
 
 import argparse
 import json
-import tempfile
+from collections.abc import Iterator
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.processes import VITREOUS, Finished, run_measured
-from benchmarks.rows import RESULTS, ResultFile
-from benchmarks.tables import section
-from benchmarks.trials import Outcome, run_rows
+from benchmarks.commands import parser_of, run_command, run_vitreous
+from benchmarks.processes import Finished
+from benchmarks.trials import Outcome, Row
 
 NAME = "embedding"
 KNOWN = 2000
@@ -38,9 +38,10 @@ class Bench:
     def __init__(self, given: argparse.Namespace, work: Path) -> None:
         self.given, self.work = given, work
 
-    def outcome(self, method: str) -> Outcome:
+    def outcome(self, seed: int, method: str) -> Outcome:
         """Train, embed the same particles, embed the others."""
-        stack, run = self._stack(), self.work / f"run-{method.replace(' ', '-')}"
+        stack = self._stack(seed)
+        run = stack.with_name(f"{stack.name}-{method.replace(' ', '-')}")
         self._run(["flex", stack / "train.star", "-o", run, *METHODS[method]])
         again, new = (run.with_name(f"{run.name}-{part}") for part in ("again", "new"))
         self._run(["embed", stack / "train.star", "--run", run, "-o", again])
@@ -54,34 +55,32 @@ class Bench:
         }
         return done, "finished", figures
 
-    def _stack(self) -> Path:
-        folder = self.work / "stack"
+    def _stack(self, seed: int) -> Path:
+        folder = self.work / f"stack-{seed}"
         if not folder.exists():
             n, box = self.given.n + KNOWN, self.given.box
-            size = ["--n", n, "--box", box, "--unseen", self.given.n / n]
+            size = ["--n", n, "--box", box, "--unseen", self.given.n / n, "--seed", seed]
             self._run(["simulate", "phantom", "--recipe", "phantom-hinge-32", *size, "-o", folder])
         return folder
 
     def _run(self, words: list[Any]) -> Finished:
-        rest = ["--threads", self.given.threads, "--overwrite", "--quiet"]
-        return run_measured([*VITREOUS, *map(str, [*words, *rest])])
+        return run_vitreous(words, self.given.threads)
+
+    def rows(self) -> Iterator[Row]:
+        """Every method on every stack."""
+        size = {"n": self.given.n, "box": self.given.box, "threads": self.given.threads}
+        for seed, method in product(self.given.seeds, self.given.methods):
+            yield {"method": method, **size, "seed": seed}, partial(self.outcome, seed, method)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
     parser.add_argument("--n", type=int, default=50_000, help="particles to embed")
     parser.add_argument("--box", type=int, default=32, help="px")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.set_defaults(seeds=[1])
     given = parser.parse_args()
-    results = ResultFile(given.results / f"{NAME}.json")
-    with tempfile.TemporaryDirectory(prefix="vitreous-bench-") as temporary:
-        bench = Bench(given, Path(temporary))
-        size = {"n": given.n, "box": given.box, "threads": given.threads}
-        rows = [({"method": method, **size}, partial(bench.outcome, method)) for method in given.methods]
-        run_rows(NAME, rows, results, at_most_minutes=float("inf"))
-    print("\n" + section(NAME, results.records))
+    run_command(NAME, given, lambda work: Bench(given, work).rows())
 
 
 if __name__ == "__main__":

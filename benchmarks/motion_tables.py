@@ -1,8 +1,9 @@
-"""Tables of methods for motions: means over seeds, one row per method."""
+"""Tables of methods for motions, and of poses that are refined with them."""
 
 import statistics
+from collections.abc import Callable
 
-from benchmarks.markdown import Records, grouped, table
+from benchmarks.markdown import Records, figures, grouped, settings, table
 from benchmarks.rows import is_measured
 
 MOTION_COLUMNS = {
@@ -16,26 +17,32 @@ MOTION_COLUMNS = {
     "unseen_particles.kl_known_new_within_known": "KLD within training",
 }
 
-COSTS = ("method", "n", "box", "threads")
+FLEXIBILITY_COLUMNS = {
+    "flexibility_inside": "flexibility inside",
+    "attention_inside": "best query inside",
+    "inside_by_chance": "by chance",
+    "rigid_over_flexible": "rigid / flexible",
+    "moving_share": "moving share",
+    "rigid_moving_share": "of the rigid",
+}
 
 
 def motions_table(records: Records) -> str:
     """Means over seeds, and the standard deviation where there are several."""
     header = ["method", "SNR", "images", "box px", "seeds", *MOTION_COLUMNS.values(), "processor s of training"]
-    rows, missing = [], sum(not is_measured(record) for record in records)
+    rows = []
     for same in grouped(records, "seed", "verdict"):
         done = [record for record in same if is_measured(record)]
         first = same[0].settings
         known = [first["method"], str(first["SNR"]), f"{first['n']:,}", str(first["box"]), str(len(done))]
         columns = [[r.quality[name] for r in done if name in r.quality] for name in [*MOTION_COLUMNS, "cpu_seconds"]]
         rows.append([*known, *(_mean(values, 3) for values in columns[:-1]), _mean(columns[-1], 0)])
-    note = f"\nPlanned and not run: {missing}.\n" if missing else ""
     return (
         "Circular correlation of the hinge's angle with that of the nearest training particles, and the mean area under"
         " the FSC of decoded with true maps (at most 0.5); ± is the standard deviation over seeds.\n\n"
         + table(header, rows)
         + "\n![Quality against the processor time of training, SNR 0.1](figures/motions.png)\n"
-        + note
+        + _missing(records)
     )
 
 
@@ -44,7 +51,7 @@ def embedding_table(records: Records) -> str:
     header = ["method", "images", "box px", "threads", "images/s", "with start and writing", "MB", "largest difference"]
     rows = [
         [
-            *(f"{record.settings[name]:,}" if name != "method" else record.settings[name] for name in COSTS),
+            *settings(record, "method", "n", "box", "threads"),
             f"{record.quality['images_per_second']:,.0f}",
             f"{record.quality['command_images_per_second']:,.0f}",
             f"{record.peak_memory_MB:.0f}",
@@ -59,8 +66,76 @@ def embedding_table(records: Records) -> str:
     )
 
 
+def flexibility_table(records: Records) -> str:
+    """One row per seed."""
+    names = ("n", "snr", "box", "dims", "seed")
+    header = ["images", "SNR", "box px", "dims", "seed", *FLEXIBILITY_COLUMNS.values(), "processor s"]
+    done = [record for record in records if is_measured(record)]
+    rows = [[*settings(r, *names), *figures(r, FLEXIBILITY_COLUMNS), f"{r.quality['cpu_seconds']:.0f}"] for r in done]
+    return (
+        "`vitreous flex --method cryoformer` on the phantom whose arm turns by 60°, and on the rigid phantom in the"
+        " same poses. A voxel is one of the particle where one of the 25 true maps exceeds a tenth of the highest"
+        " value of all, and *inside* where the same holds for the density of the arm alone. Of the voxels of the"
+        " particle at which a map is highest, a twentieth of them all, the columns give the share that is inside: for"
+        " `flexibility.mrc`, for the attention map of the query of which most is inside, and for voxels drawn at"
+        " random. *Rigid / flexible* is the maximum of the rigid run's flexibility map over that of the other's;"
+        " the moving share is that of `summary.json`; times are of the training on the moving phantom.\n\n"
+        + table(header, rows)
+        + _options(done)
+        + _missing(records)
+    )
+
+
+ROUGH_COLUMNS = {
+    "start_median_deg": "median error at the start °",
+    "unaligned_median_deg": "at the end °",
+    "median_deg": "aligned °",
+    "within_10_deg": "within 10°",
+    "shift_mean_px": "shift error px",
+}
+
+
+def rough_poses_table(records: Records) -> str:
+    """One row per run."""
+    names = ("method", "n", "snr", "box", "seed", "verdict")
+    done = [record for record in records if is_measured(record)]
+    rows = [[*settings(r, *names), *figures(r, ROUGH_COLUMNS), f"{r.quality['cpu_seconds']:.0f}"] for r in done]
+    turns = dict.fromkeys(f"{r.settings['low_deg']:g}° to {r.settings['high_deg']:g}°" for r in done)
+    header = ["method", "images", "SNR", "box px", "seed", "verdict", *ROUGH_COLUMNS.values(), "processor s"]
+    return (
+        f"True poses of the rigid phantom turned about random axes by {' or '.join(turns)}, as the start of"
+        " `vitreous flex --method cryoformer --cryoformer.poses encoder`, of `vitreous refine` and of"
+        " `vitreous abinitio --poses`. The first two errors are those in the frame of"
+        " the simulation, which is that of the start on average; the others are those after the best global rotation,"
+        " shift and hand, which are found by as many poses as agree within 41° and mean nothing where few do.\n\n"
+        + table(header, rows)
+        + _options([record for record in done if record.settings["options"]])
+        + _missing(records)
+    )
+
+
+def _options(records: Records) -> str:
+    """Options of the runs, which are the same in all rows as a rule."""
+    found = dict.fromkeys(f"`{record.settings['options']}`" for record in records)
+    return f"\nOptions: {'; '.join(found)}.\n" if found else ""
+
+
+def _missing(records: Records) -> str:
+    missing = sum(not is_measured(record) for record in records)
+    return f"\nPlanned and not run: {missing}.\n" if missing else ""
+
+
 def _mean(values: list[float], digits: int) -> str:
     if not values:
         return "–"
     spread = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
     return f"{statistics.mean(values):.{digits}f}{spread}"
+
+
+MOTION_TABLES: dict[str, tuple[str, Callable[[Records], str]]] = {
+    "motions": ("Motions of particles that training never saw", motions_table),
+    "embedding": ("Latents of new particles: speed", embedding_table),
+    "flexibility": ("Maps of what moves, beside what does", flexibility_table),
+    "rough-poses": ("Poses from a rough start", rough_poses_table),
+}
+"""Title and table of every result file."""

@@ -10,17 +10,15 @@ truth by ``vitreous evaluate latents``. One row per run in ``results/motions.jso
 
 import argparse
 import json
-import tempfile
 from collections.abc import Iterator
 from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
 
+from benchmarks.commands import parser_of, run_command, run_vitreous
 from benchmarks.processes import VITREOUS, Finished, run_measured
-from benchmarks.rows import RESULTS, ResultFile
-from benchmarks.tables import section
-from benchmarks.trials import Outcome, Row, run_rows
+from benchmarks.trials import Outcome, Row
 
 NAME = "motions"
 RECIPE = "igg-1d-48"
@@ -104,36 +102,25 @@ class Bench:
         return {f"{part}.{name}": float(found[name]) for name in FIGURES if name in found}
 
     def _run(self, words: list[Any]) -> Finished:
-        threads = ["--threads", str(self.given.threads), "--overwrite", "--quiet"]
-        return run_measured([*VITREOUS, *map(str, words), *threads])
+        return run_vitreous(words, self.given.threads)
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--structure", type=Path, required=True, help="structure file of the recipe, PDB 1IGY")
     parser.add_argument("--ctf", type=Path, help="table of real CTFs; a range of defocus by default")
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
     parser.add_argument("--snr", type=float, nargs="+", default=[0.1, 0.01])
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--n", type=int, default=3000, help="particles")
     parser.add_argument("--box", type=int, default=32, help="px")
     parser.add_argument("--dims", type=int, default=6, help="size of the latents")
     parser.add_argument("--precision", default="bf16-mixed", help="of trainings; 32-true on processors without AVX512")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--append", action="store_true", help="keep the rows that are there and add those that miss")
-    parser.add_argument("--at-most-minutes", type=float, default=float("inf"), help="begin no run after that")
-    parser.add_argument("--work", type=Path, help="folder for stacks and runs, kept; a temporary one by default")
-    parser.add_argument("--results", type=Path, default=RESULTS)
     return parser.parse_args()
 
 
 def main() -> None:
     given = parse()
-    results = ResultFile(given.results / f"{NAME}.json", append=given.append)
-    with tempfile.TemporaryDirectory(prefix="vitreous-bench-") as temporary:
-        bench = Bench(given, given.work or Path(temporary))
-        run_rows(NAME, list(bench.rows()), results, at_most_minutes=given.at_most_minutes)
-    print("\n" + section(NAME, results.records))
+    run_command(NAME, given, lambda work: Bench(given, work).rows())
 
 
 if __name__ == "__main__":

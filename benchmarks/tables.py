@@ -12,7 +12,7 @@ from pathlib import Path
 
 from benchmarks.engine_tables import ENGINE_TABLES
 from benchmarks.markdown import Records, figures, grouped, known_columns, settings, table
-from benchmarks.motion_tables import embedding_table, motions_table
+from benchmarks.motion_tables import MOTION_TABLES
 from benchmarks.rows import RESULTS, ROOT, read_rows
 from vitreous.evaluate.records import BenchmarkRecord
 
@@ -33,9 +33,10 @@ own machine, `make bench`, or one of its steps:
     python -m benchmarks.tables
 
 `python -m benchmarks.engine --help`, and the same of `benchmarks.peers` and `benchmarks.estep`, say how the tables of
-the engine are made, `python -m benchmarks.motions --help` how that of motions; those take hours. RELION is compared
-with where it is installed. `vitreous benchmark` lists tables that come with the package, and `vitreous benchmark NAME
--o DIR` runs one.
+the engine are made, `python -m benchmarks.motions --help` and the same of `benchmarks.flexibility` and
+`benchmarks.rough_poses` how those of motions and of poses that are learned with them; those take hours.
+`python -m benchmarks.hash_grid` takes minutes. RELION is compared with where it is installed. `vitreous benchmark`
+lists tables that come with the package, and `vitreous benchmark NAME -o DIR` runs one.
 """
 
 
@@ -69,6 +70,26 @@ def kernels_table(records: Records) -> str:
         name = "ns per sample" if unit == "ns_per_sample" else "GFLOP/s"
         rows.append([record.name, *settings(record, "box", "threads"), *figures(record, (unit, f"best_{unit}")), name])
     return table(header, rows)
+
+
+def hash_grid_table(records: Records) -> str:
+    """Rates of both passes, and of their reads beside a plain copy."""
+    columns = {
+        "forward_per_s": "forward, points/s",
+        "backward_per_s": "backward, points/s",
+        "forward_over_copy": "reads over a plain copy",
+        "backward_over_copy": "sums of gradients over it",
+        "copy_GB_per_s": "plain copy, GB/s",
+    }
+    first = records[0].settings
+    names = ("device", "threads", "levels", "points")
+    rows = [[*settings(record, *names), *figures(record, columns)] for record in records]
+    return (
+        f"Points drawn uniformly in the cube; {first['features']} features in each of 2^{first['log2_entries']} entries"
+        f" of a level, {first['base']} to {first['finest']} cells along the cube. A point reads eight vertices of every"
+        " level, and its gradient is added to as many; those bytes per second are compared with what a plain copy of"
+        " 256 MB reads and writes in a second, on the same threads.\n\n" + table([*names, *columns.values()], rows)
+    )
 
 
 def reconstruct_table(records: Records) -> str:
@@ -195,19 +216,18 @@ def network_table(records: Records) -> str:
 def _layout(stem: str) -> tuple[str, Callable[[Records], str]]:
     if stem == "kernels":
         return "Kernels", kernels_table
+    if stem == "hash-grid":
+        return "Hash grid", hash_grid_table
     if stem == "reconstruct":
         return "Simulation, and reconstruction with known poses", reconstruct_table
     if stem.startswith("abinitio-"):
         return f"Ab initio: {stem.removeprefix('abinitio-')}", abinitio_table
     if stem.startswith("pose-network-"):
         return f"Pose network: {stem.removeprefix('pose-network-')}", network_table
-    if stem == "motions":
-        return "Motions of particles that training never saw", motions_table
-    if stem == "embedding":
-        return "Latents of new particles: speed", embedding_table
-    if stem in ENGINE_TABLES:
-        return ENGINE_TABLES[stem]
-    known = ["kernels", "reconstruct", "abinitio-NAME", "pose-network-NAME", "motions", "embedding", *ENGINE_TABLES]
+    named = MOTION_TABLES | ENGINE_TABLES
+    if stem in named:
+        return named[stem]
+    known = ["kernels", "hash-grid", "reconstruct", "abinitio-NAME", "pose-network-NAME", *named]
     message = f"no table is known for {stem}.json: name it {', '.join(known)}"
     raise ValueError(message)
 

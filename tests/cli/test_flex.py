@@ -10,6 +10,8 @@ import torch
 
 from tests.cli.blobs import BOX, PIXEL_SIZE_A, write_blob_particles
 from vitreous.cli.main import main
+from vitreous.geometry.rotations import rotation_angle_deg
+from vitreous.io import open_particles
 from vitreous.io.maps import read_map
 from vitreous.io.star import read_star
 from vitreous.methods.pca.method import Pca
@@ -91,6 +93,17 @@ def test_a_cryoformer_leaves_maps_of_what_moves_and_the_report_shows_them(runs) 
     page = (run / "report.html").read_text()
     assert "query 01" in page
     assert "variance of the density over the particles" in page
+
+
+def test_refined_poses_are_written_and_latents_are_those_at_them(stack, tmp_path) -> None:
+    run, refined = tmp_path / "run", ["--cryoformer.poses", "encoder", "--cryoformer.pose-learning-rate", "1e-2"]
+    assert main(["flex", str(stack), "--dims", "2", *COMMON, *CRYOFORMER, *refined, "-o", str(run)]) == 0
+    given, found = (open_particles(path, contrast="bright").poses for path in (stack, run / "particles.star"))
+    assert float(rotation_angle_deg(found.rotations, given.rotations).median()) > 0.1
+    assert float((found.shifts_A - given.shifts_A).abs().max()) > 1e-3
+    new = tmp_path / "new"
+    assert main(["embed", str(run / "particles.star"), "--run", str(run), "-o", str(new), *COMMON]) == 0
+    np.testing.assert_allclose(*(np.load(folder / "latents.npz")["z"] for folder in (run, new)), atol=1e-4)
 
 
 def test_an_autodecoder_finds_latents_of_new_particles_by_descent(runs, stack, tmp_path) -> None:

@@ -13,6 +13,12 @@ from vitreous.physics.slices import FourierVolume
 from vitreous.typing import Complex, Float, Rotations
 
 
+def flipped_hartley(values: Complex[Tensor, "b k"], ctf: Float[Tensor, "b k"]) -> Float[Tensor, "b twice_k"]:
+    """Hartley transform of phase-flipped images, as twice as many numbers as there are coefficients."""
+    flipped = values * ctf.sign()
+    return torch.cat([flipped.real - flipped.imag, flipped.real + flipped.imag], -1)
+
+
 class PixelEncoder(ResidualMLP):
     """A network of the phase-flipped Hartley transform of an image; it is not told the orientation.
 
@@ -35,8 +41,7 @@ class PixelEncoder(ResidualMLP):
         self, values: Complex[Tensor, "b k"], ctf: Float[Tensor, "b k"], rotations: Rotations, scale: Tensor
     ) -> Float[Tensor, "b features"]:
         """What the network sees of images."""
-        flipped = values * ctf.sign()
-        return torch.cat([flipped.real - flipped.imag, flipped.real + flipped.imag], -1)
+        return flipped_hartley(values, ctf)
 
 
 class MapsEncoder(ResidualMLP):

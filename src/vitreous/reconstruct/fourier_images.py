@@ -1,14 +1,14 @@
 """Images with poses as methods that learn from them see them: centred coefficients inside a circle, with their CTF."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from vitreous.compute.progress import Progress
-from vitreous.data import Latents, Particles
+from vitreous.data import Latents, Particles, Poses
 from vitreous.errors import InputError
 from vitreous.fourier.frequencies import Disc, disc
 from vitreous.reconstruct.backprojection import batches, centred_coefficients, disc_ctf
@@ -139,6 +139,24 @@ def embedded(images: FourierImages, encode: Callable[[Views], tuple[Tensor, Tens
             deviations.append((log_variance / 2).exp().cpu())
             progress.advance(len(rows))
     return Latents(torch.cat(means), torch.cat(deviations))
+
+
+def corrected_poses(
+    images: FourierImages, correct: Callable[[Mapping[str, Tensor]], tuple[Tensor, Tensor]], progress: Progress
+) -> Poses:
+    """Poses of images in batches, from the rotations and the further shifts in boxes that ``correct`` gives a batch.
+
+    A batch holds what :class:`Views` does, and ``rows``; its rotations are in the precision of the given poses.
+    """
+    poses, particles = images.poses, images.particles
+    rotations, shifts_A = torch.empty_like(poses.rotations), poses.shifts_A.clone()
+    with progress.stage("Correcting poses", total=len(images)), torch.no_grad():
+        for rows in torch.arange(len(images)).split(_BATCH):
+            batch = {**vars(images.views(rows)), "rotations": poses.rotations[rows], "rows": rows}
+            rotations[rows], shifts = correct(batch)
+            shifts_A[rows] += shifts.to(shifts_A) * (particles.box * particles.pixel_size_A)
+            progress.advance(len(rows))
+    return Poses(rotations, shifts_A)
 
 
 def grid_of(box: int, pixel_size_A: float) -> dict[str, Tensor]:

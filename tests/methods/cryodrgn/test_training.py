@@ -16,7 +16,7 @@ from vitreous.geometry.rotations import rotation_from_vector
 from vitreous.methods.cryodrgn.config import CryoDrgnConfig
 from vitreous.methods.cryodrgn.method import CryoDrgn, TrainedAutoencoder
 from vitreous.methods.cryodrgn.training import Training
-from vitreous.reconstruct.fourier_images import FourierImages
+from vitreous.reconstruct.fourier_images import FourierImages, corrected_poses
 from vitreous.runs.checkpoint import Checkpointer
 from vitreous.train.config import TrainConfig
 from vitreous.train.loop import fit
@@ -69,7 +69,7 @@ def test_corrections_act_in_training_as_the_poses_that_are_returned(generator) -
     module.corrections.turns.data = 0.1 * torch.randn(27, 3, generator=generator)
     module.corrections.shifts.data = 0.05 * torch.randn(27, 2, generator=generator)
     images = made.images
-    corrected = module.corrections.corrected(images.poses, 16 * PIXEL_SIZE_A)
+    corrected = corrected_poses(images, module.corrections, SilentProgress())
     rows = torch.arange(5)
     views = images.views(rows)
     batch = {**vars(views), "rows": rows}
@@ -143,9 +143,9 @@ def test_a_model_read_back_embeds_as_the_one_that_was_trained(learned) -> None:
 
 
 def test_turns_are_made_in_the_frame_of_the_image() -> None:
-    module = task(refine_poses=True).module()
+    made = task(refine_poses=True)
+    module, poses = made.module(), made.images.poses
     module.corrections.turns.data[:, 2] = 0.2
-    poses = moving_blobs(27).particles.poses
-    corrected = module.corrections.corrected(poses, 64.0)
+    corrected = corrected_poses(made.images, module.corrections, SilentProgress())
     about_the_beam = rotation_from_vector(torch.tensor([[0.0, 0.0, 0.2]]))
     torch.testing.assert_close(corrected.rotations, about_the_beam @ poses.rotations, atol=1e-5, rtol=0)

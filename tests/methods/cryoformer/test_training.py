@@ -64,7 +64,7 @@ def test_the_loss_compares_what_the_rendered_box_has() -> None:
     torch.manual_seed(1)
     found = {name: float(value.detach()) for name, value in made.training_step(module, batch).items()}
     torch.manual_seed(1)
-    *_, projections = module(batch["values"], batch["ctf"], batch["rotations"], 8)
+    projections = module(batch, 8, moves_poses=False).projections
     count = projections.shape[1]
     difference = projections.detach() * batch["ctf"][:, :count] - batch["values"][:, :count]
     assert found["box"] == 8

@@ -14,9 +14,10 @@ from vitreous.methods.cryodrgn.config import AutodecoderConfig, CryoDrgnConfig
 from vitreous.methods.cryodrgn.distillation import DistillingTraining
 from vitreous.methods.cryodrgn.model import Autoencoder
 from vitreous.methods.cryodrgn.noo_config import CryoNooConfig
-from vitreous.methods.cryodrgn.training import PoseCorrections, Training
+from vitreous.methods.cryodrgn.training import Training
 from vitreous.nn.encoders import refuse_multiplied, refuse_other_encoder
-from vitreous.reconstruct.fourier_images import FourierImages, embedded, grid_of
+from vitreous.nn.pose_corrections import PoseTable
+from vitreous.reconstruct.fourier_images import FourierImages, corrected_poses, embedded, grid_of
 from vitreous.typing import Float
 
 Task = Training | DistillingTraining | LatentTraining
@@ -243,9 +244,9 @@ def _embedded(
     model = TrainedAutoencoder.from_state(state, task.config, device)
     poses = None
     if task.config.refine_poses:
-        corrections = PoseCorrections(len(particles))
+        corrections = PoseTable(len(particles))
         corrections.load_state_dict(_below(parameters, _CORRECTIONS))
-        poses = corrections.corrected(images.poses, particles.box * particles.pixel_size_A)
+        poses = corrected_poses(images, corrections, progress)
         images = FourierImages(particles.with_poses(poses), task.config.window, images.scale)
     latents = model.embed_images(images, progress)
     return Result(poses=poses, latents=latents.mean, latent_std=latents.std, state=state), model

@@ -4,35 +4,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from vitreous.compute.epochs import shuffled_batches, steps_per_epoch
 from vitreous.compute.processes import Rank
-from vitreous.data import Poses
-from vitreous.geometry.rotations import rotation_from_vector
 from vitreous.methods.cryodrgn.config import CryoDrgnConfig
 from vitreous.methods.cryodrgn.model import Autoencoder
 from vitreous.methods.cryodrgn.schedule import HELD_FROM, Schedule
+from vitreous.nn.pose_corrections import PoseCorrections, PoseTable
 from vitreous.nn.posterior import Posterior
-from vitreous.physics.shifts import disc_phases
 from vitreous.reconstruct.fourier_images import FourierImages, mean_squared_residual
-
-
-class PoseCorrections(nn.Module):
-    """Small turns (radians, in the frame of the image) and shifts (boxes) of every particle, 0 at the start."""
-
-    def __init__(self, particles: int) -> None:
-        super().__init__()
-        self.turns = nn.Parameter(torch.zeros(particles, 3))
-        self.shifts = nn.Parameter(torch.zeros(particles, 2))
-
-    def corrected(self, poses: Poses, box_A: float) -> Poses:
-        """Return corrected poses of all particles."""
-        turns = rotation_from_vector(self.turns.detach().double())
-        shifts_A = poses.shifts_A + self.shifts.detach().to(poses.shifts_A) * box_A
-        return Poses((turns @ poses.rotations.double()).to(poses.rotations), shifts_A)
 
 
 class Outcome(NamedTuple):
@@ -67,12 +49,7 @@ class Network(nn.Module):
         """Encode and decode a batch."""
         values, rotations = batch["values"], batch["rotations"]
         if self.corrections is not None:
-            rows, own = batch["rows"], self.corrections
-            turns, shifts = own.turns[rows], own.shifts[rows]
-            if not moves_poses:
-                turns, shifts = turns * 0.0, shifts * 0.0
-            rotations = rotation_from_vector(turns) @ rotations
-            values = values * disc_phases(-shifts * self.disc.box, self.disc)
+            values, rotations = self.corrections.moved(batch, self.disc, moves=moves_poses)
         mean, log_variance, z, slices = self.autoencoder(values, batch["ctf"], rotations)
         return Outcome(mean, log_variance, z, slices, values)
 
@@ -106,7 +83,7 @@ class Training:
     def module(self) -> Network:
         """Make the networks."""
         box, config = self.images.particles.box, self.config
-        corrections = PoseCorrections(len(self.images)) if config.refine_poses else None
+        corrections = PoseTable(len(self.images)) if config.refine_poses else None
         autoencoder = Autoencoder(box, self.dims, config, self.images.scale, maps=self.maps)
         return Network(autoencoder, corrections, self.images)
 

@@ -62,6 +62,17 @@ class CryoFormerConfig:
     encoder_layers: int = 10
     """Number of the deformation encoder's layers."""
 
+    poses: Literal["given", "descent", "encoder"] = "given"
+    """given, those of the particles' file as they are; or refined from there: descent, each by gradient descent; or
+    encoder, by a network of the image as large as the deformation encoder."""
+
+    pose_learning_rate: float = 3e-4
+    """Learning rate of the poses (radians, and box lengths) or of their network at the start; it falls as the others
+    do."""
+
+    pose_wait: float = 0.05
+    """Share of the training before poses move."""
+
     window: float = 0.85
     """Radius, as a share of half the box, from which images fade to 0 at 0.99; 1 switches the window off."""
 
@@ -120,11 +131,11 @@ class CryoFormerConfig:
         }
         for name, low in lowest.items():
             _require(getattr(self, name) >= low, name, f"at least {low}", getattr(self, name))
-        for name in ("learning_rate", "grid_learning_rate"):
+        for name in ("learning_rate", "grid_learning_rate", "pose_learning_rate"):
             _require(0 < getattr(self, name) < math.inf, name, "a positive number", getattr(self, name))
         for name in ("window", "radius"):
             _require(0 < getattr(self, name) <= 1, name, "above 0, at most 1", getattr(self, name))
-        for name in ("march", "beta_ramp"):
+        for name in ("march", "beta_ramp", "pose_wait"):
             _require(0 <= getattr(self, name) < 1, name, "from 0, below 1", getattr(self, name))
         _require(self.log2_entries <= 24, "log2_entries", "at most 24", self.log2_entries)
         _require(self.first_box % 2 == 0, "first_box", "an even number", self.first_box)

@@ -1,4 +1,4 @@
-"""CryoFormer: latents and maps of particles with known poses."""
+"""CryoFormer: latents and maps of particles with known poses, which may be refined."""
 
 from collections.abc import Callable, Mapping
 
@@ -12,7 +12,7 @@ from vitreous.methods.cryoformer.model import TrainedCryoFormer
 from vitreous.methods.cryoformer.motion_maps import motion_maps
 from vitreous.methods.cryoformer.training import Training
 from vitreous.nn.encoders import refuse_multiplied, refuse_other_encoder
-from vitreous.reconstruct.fourier_images import FourierImages
+from vitreous.reconstruct.fourier_images import FourierImages, corrected_poses
 
 Train = Callable[[Training], Mapping[str, Tensor]]
 """Trains a task and returns the ``state_dict`` of its module."""
@@ -60,7 +60,8 @@ class CryoFormer:
         Returns
         -------
         result, model
-            The result holds the latents, the maps of :func:`motion_maps` and the networks' state.
+            The result holds the latents, the refined poses where they were, the maps of :func:`motion_maps` and the
+            networks' state.
 
         Raises
         ------
@@ -70,12 +71,21 @@ class CryoFormer:
         refuse_multiplied(particles, self.maps, "--cryoformer.encoder")
         images = FourierImages(particles, self.config.window).load(progress)
         task = Training(images, self.dims, self.config, self.maps)
-        network = task.module()
-        network.load_state_dict(train(task))
-        model = TrainedCryoFormer.of(network, self.config, particles.pixel_size_A, device)
+        trained = task.module()
+        trained.load_state_dict(train(task))
+        poses = None
+        if trained.corrections is not None:
+            poses = corrected_poses(images, trained.corrections, progress)
+            images = FourierImages(particles.with_poses(poses), self.config.window, images.scale)
+        model = TrainedCryoFormer.of(trained.network, self.config, particles.pixel_size_A, device)
         latents = model.embed_images(images, progress)
         maps, share = motion_maps(model, latents.mean, progress)
         result = Result(
-            latents=latents.mean, latent_std=latents.std, state=model.state, maps=maps, metrics={"moving_share": share}
+            poses=poses,
+            latents=latents.mean,
+            latent_std=latents.std,
+            state=model.state,
+            maps=maps,
+            metrics={"moving_share": share},
         )
         return result, model
