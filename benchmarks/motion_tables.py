@@ -29,12 +29,21 @@ FLEXIBILITY_COLUMNS = {
 
 def motions_table(records: Records) -> str:
     """Means over seeds, and the standard deviation where there are several."""
-    header = ["method", "SNR", "images", "box px", "seeds", *MOTION_COLUMNS.values(), "processor s of training"]
+    header = [
+        "recipe",
+        "method",
+        "SNR",
+        "images",
+        "box px",
+        "precision",
+        "seeds",
+        *MOTION_COLUMNS.values(),
+        "processor s of training",
+    ]
     rows = []
     for same in grouped(records, "seed", "verdict"):
         done = [record for record in same if is_measured(record)]
-        first = same[0].settings
-        known = [first["method"], str(first["SNR"]), f"{first['n']:,}", str(first["box"]), str(len(done))]
+        known = [*settings(same[0], "recipe", "method", "SNR", "n", "box", "precision"), str(len(done))]
         columns = [[r.quality[name] for r in done if name in r.quality] for name in [*MOTION_COLUMNS, "cpu_seconds"]]
         rows.append([*known, *(_mean(values, 3) for values in columns[:-1]), _mean(columns[-1], 0)])
     return (

@@ -2,8 +2,9 @@
 
     python -m benchmarks.motions --structure 1igy.cif.gz --ctf ctf.npz
     python -m benchmarks.motions --structure 1igy.cif.gz --snr 0.01 --seeds 1 --methods cryonoo pca --append
+    python -m benchmarks.motions --structure phantom --recipe phantom-hinge-32 --n 2000 --append
 
-Simulates a recipe (:data:`RECIPE`: an antibody whose Fab turns through the full circle) with a tenth of the particles
+Simulates a recipe (an antibody whose Fab turns through the full circle by default) with a tenth of the particles
 and a tenth of the states kept apart, trains on the rest, embeds the two parts that were kept, and compares with the
 truth by ``vitreous evaluate latents``. One row per run in ``results/motions.json``; ``--append`` goes on.
 """
@@ -21,7 +22,6 @@ from benchmarks.processes import VITREOUS, Finished, run_measured
 from benchmarks.trials import Outcome, Row
 
 NAME = "motions"
-RECIPE = "igg-1d-48"
 FIGURES = ("circular_correlation", "median_error_deg", "fsc_auc_mean", "kl_known_new", "kl_known_new_within_known")
 PARTS = ("unseen_particles", "unseen_states")
 NETWORK = [
@@ -66,7 +66,7 @@ class Bench:
         given = self.given
         for seed, snr, method in product(given.seeds, given.snr, given.methods):
             size = {"n": given.n, "box": given.box, "precision": given.precision, "threads": given.threads}
-            known = {"recipe": RECIPE, "SNR": snr, "seed": seed, "method": method, **size}
+            known = {"recipe": given.recipe, "SNR": snr, "seed": seed, "method": method, **size}
             yield known, partial(self.outcome, snr, seed, method)
 
     def outcome(self, snr: float, seed: int, method: str) -> Outcome:
@@ -86,12 +86,14 @@ class Bench:
 
     def stack(self, snr: float, seed: int) -> Path:
         """Return a simulated stack, made where it does not exist."""
-        folder = self.work / f"{RECIPE}-{snr}-{seed}"
+        folder = self.work / f"{self.given.recipe}-{snr}-{seed}"
         if not (folder / "train.star").exists():
             ctf = ["--ctf", self.given.ctf] if self.given.ctf else []
             size = ["--n", str(self.given.n), "--box", str(self.given.box), "--snr", str(snr), "--seed", str(seed)]
             kept = ["--unseen", "0.1", "--unseen-states", "0.1"]
-            self._run(["simulate", self.given.structure, "--recipe", RECIPE, *size, *kept, *ctf, "-o", folder])
+            self._run(
+                ["simulate", self.given.structure, "--recipe", self.given.recipe, *size, *kept, *ctf, "-o", folder]
+            )
         return folder
 
     def _judged(self, run: Path, stack: Path, part: str, known: list[Any]) -> dict[str, float]:
@@ -107,7 +109,8 @@ class Bench:
 
 def parse() -> argparse.Namespace:
     parser = parser_of(__doc__)
-    parser.add_argument("--structure", type=Path, required=True, help="structure file of the recipe, PDB 1IGY")
+    parser.add_argument("--structure", required=True, help="file of the recipe: PDB 1IGY; or phantom")
+    parser.add_argument("--recipe", default="igg-1d-48", help="of vitreous simulate")
     parser.add_argument("--ctf", type=Path, help="table of real CTFs; a range of defocus by default")
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
     parser.add_argument("--snr", type=float, nargs="+", default=[0.1, 0.01])
