@@ -11,7 +11,7 @@ import torch
 from tests.cli.blobs import BOX, PIXEL_SIZE_A, write_blob_particles
 from vitreous.cli.main import main
 from vitreous.geometry.rotations import rotation_angle_deg
-from vitreous.io import open_particles
+from vitreous.io import open_particles, write_relion_star
 from vitreous.io.maps import read_map
 from vitreous.io.star import read_star
 from vitreous.methods.pca.method import Pca
@@ -188,3 +188,24 @@ def test_latents_are_evaluated_against_a_truth(tmp_path, capsys) -> None:
     assert "circular" in capsys.readouterr().out
     truth.write_text("a,b\n1,2\n")
     assert main(["evaluate", "latents", str(tmp_path / "latents.npz"), "--truth", str(truth)]) == 2
+
+
+def test_few_particles_are_refused_or_warned_of(runs, stack, tmp_path, capsys) -> None:
+    few = tmp_path / "few.star"
+    particles = open_particles(stack, contrast="bright")
+    write_relion_star(few, particles.select(torch.arange(10)), poses=particles.poses.select(torch.arange(10)))
+    assert main(["flex", str(few), "-o", str(tmp_path / "few"), "--method", "pca", *COMMON]) == 2
+    assert "too few particles" in capsys.readouterr().err
+    assert any("are few" in warning for warning in json.loads((runs["pca"] / "summary.json").read_text())["warnings"])
+
+
+def test_latents_far_from_the_run_and_truths_of_poses_are_refused(runs, stack, tmp_path, capsys) -> None:
+    far = tmp_path / "far.csv"
+    names = (runs["pca"] / "volumes" / "latents.csv").read_text().splitlines()
+    cells = names[1].split(",")
+    far.write_text(names[0] + "\n" + ",".join([cells[0], *["1e30"] * (len(cells) - 1)]) + "\n")
+    words = ["decode", "--run", str(runs["pca"]), "-o", str(tmp_path / "maps"), "--latents", str(far), "--threads", "1"]
+    assert main(words) == 2
+    assert "far outside" in capsys.readouterr().err
+    assert main(["evaluate", "latents", str(runs["pca"]), "--truth", str(stack)]) == 2
+    assert "latents_truth.csv" in capsys.readouterr().err

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from vitreous.errors import ConvergenceError
 from vitreous.fourier.frequencies import disc
 from vitreous.geometry.rotations import random_rotations, rotation_from_vector
 from vitreous.nn.pose_corrections import PoseCorrections, PoseEncoder, PoseTable
@@ -88,3 +89,10 @@ def test_the_encoder_sees_the_given_pose_and_the_sign_of_the_ctf(generator) -> N
     assert float((added[0] - added[1]).abs().max()) > 1e-3
     flipped = {**images, "values": -images["values"], "ctf": -images["ctf"]}
     torch.testing.assert_close(made(flipped)[0], made(images)[0])
+
+
+def test_poses_that_are_no_numbers_end_the_training(generator: torch.Generator) -> None:
+    table = PoseTable(IMAGES)
+    table.turns.data[1] = torch.nan
+    with pytest.raises(ConvergenceError, match="Lower the learning rate"):
+        table.moved(batch(generator), DISC, moves=True)

@@ -13,6 +13,9 @@ _UNNAMED_GROUPS = frozenset(
 )
 """Groups of options whose flags do not carry the group's name."""
 
+_POSITIONAL = frozenset({"stack", "structure"})
+"""Files that no flag names."""
+
 
 def changes(earlier: Manifest, now: Manifest, free: Collection[str] = ()) -> list[str]:
     """Name the options, and the files by their content, that differ: ``--batch-views (64, now 128)``.
@@ -31,6 +34,7 @@ def changes(earlier: Manifest, now: Manifest, free: Collection[str] = ()) -> lis
 
 def _flag(name: str, before: object, now: object) -> str:
     group, _, short = name.partition(".")
-    flag = f"--{(short if group in _UNNAMED_GROUPS else name).replace('_', '-')}"
+    named = short if group in _UNNAMED_GROUPS else name
+    flag = name.upper() if name in _POSITIONAL else f"--{named.replace('_', '-')}"
     plain = all(value is None or isinstance(value, int | float | str) for value in (before, now))
     return f"{flag} ({before}, now {now})" if plain else flag

@@ -26,6 +26,9 @@ from vitreous.runs.reader import read_latents, read_points
 from vitreous.runs.store import STATE, RunFolder, refuse_unusable
 from vitreous.typing import Float, Tensor
 
+_FAR = 10.0
+"""Latents farther from the centre than this many times the farthest particle are no latents of the run."""
+
 _COMPONENT = re.compile(r"pc([1-9]\d*)")
 
 
@@ -100,6 +103,14 @@ class Decode:
                 expected=f"{known.shape[1]} coordinates",
                 found=z.shape[1],
                 remedy="Give one column per dimension of the run's z",
+                path=self.latents,
+            )
+        centre = known.mean(0)
+        far = (torch.from_numpy(z) - centre).norm(dim=1) > _FAR * (known - centre).norm(dim=1).max()
+        if far.any():
+            raise InputError(
+                f"latent {names[int(far.double().argmax())]} lies far outside those of the run's particles",
+                remedy="Decode latents like those in latents.npz of the run: elsewhere the networks know nothing",
                 path=self.latents,
             )
         return dict(zip(names, torch.from_numpy(z)))

@@ -65,7 +65,7 @@ class SimulatedTruth:
             coordinates = torch.tensor([[float(row[name] or "nan") for name in names] for row in rows])
             states = np.array([int(row["state"]) for row in rows])
             ids, parts = (np.array([row.get(name, "all") for row in rows]) for name in ("id", "split"))
-        except (KeyError, ValueError, IndexError, UnicodeDecodeError) as error:
+        except (KeyError, ValueError, IndexError, UnicodeDecodeError, AttributeError) as error:
             raise _not_a_truth(path) from error
         if not names or "id" not in rows[0]:
             raise _not_a_truth(path)

@@ -89,7 +89,7 @@ def load_run(folder: Path) -> tuple[FlexModel, Float[Tensor, "m dims"]]:
     if manifest.name != "flex" or not (folder / STATE).exists():
         raise InputError(
             "this is no finished run of vitreous flex",
-            found=f"vitreous {manifest.name}",
+            found="one that has not ended" if manifest.name == "flex" else f"vitreous {manifest.name}",
             remedy="Name its output folder with --run, or finish it with --resume",
             path=folder,
         )
@@ -132,5 +132,6 @@ def check_fit(particles: Particles, model: FlexModel) -> None:
             "the particles are on another grid than those of the run",
             expected=f"{model.box} px of {model.pixel_size_A:.4g} Å",
             found=f"{particles.box} px of {particles.pixel_size_A:.4g} Å",
-            remedy=f"Images of the same field are brought to it with --box {model.box}; others must be resampled",
+            remedy=f"Images of the same field are brought to it with --box {model.box}; others must be resampled, or "
+            "have another pixel size than stated (--pixel-size-A)",
         )

@@ -87,6 +87,10 @@ class _UnfinishedError(Exception):
     """Training ended before its last step, by the clock."""
 
 
+_FEWEST, _FEW = 20, 500
+"""Particles that are too few to learn from, or few."""
+
+
 @dataclass(frozen=True)
 class Flex:
     """Find motions: latents of particles with known poses, and maps along them.
@@ -152,6 +156,7 @@ class Flex:
                 remedy="Run `vitreous abinitio` first, or give --poses",
                 path=self.stack,
             )
+        _check_number(particles, self.dims, context)
         announce(context, particles, self._estimate(particles))
         inputs = (self.stack, *read_with(self.reading))
         with open_folder(context, self.output, particles, inputs) as folder:
@@ -161,6 +166,10 @@ class Flex:
             except _UnfinishedError:
                 context.say(f"stopped after {self.minutes} minutes; --resume goes on")
                 return
+            except KeyboardInterrupt:
+                if folder.checkpoint.exists():
+                    context.say("stopped; --resume goes on")
+                raise
             finish(context, folder, describe(result, self.description, model.volume, progress), particles)
 
     def _fit(self, particles: Particles, progress: Progress, folder: RunFolder) -> tuple[Result, FlexModel]:
@@ -258,6 +267,19 @@ class Flex:
 def _bytes_of_images(particles: Particles) -> float:
     """What is kept of the coefficients inside the Nyquist circle."""
     return min(12 * len(particles) * 0.39 * particles.box**2, 2e9)
+
+
+def _check_number(particles: Particles, dims: int, context: RunContext) -> None:
+    """Refuse fewer particles than latents tell apart, and warn where they are few."""
+    if len(particles) < max(_FEWEST, 2 * dims):
+        raise InputError(
+            "too few particles to find how they differ",
+            expected=f"at least {max(_FEWEST, 2 * dims)}",
+            found=len(particles),
+            remedy="Give more particles, or `vitreous reconstruct` them",
+        )
+    if len(particles) < _FEW:
+        context.warn(f"{len(particles)} particles are few: their latents may show noise. Compare runs of two halves")
 
 
 def _estimate_maps(particles: Particles, dims: int, rounds: int) -> Estimate:

@@ -207,6 +207,7 @@ def open_folder(context: RunContext, output: Path, particles: Particles, inputs:
                 remedy="Use the same options and inputs, or start anew with --overwrite",
             )
         folder = RunFolder.resume(output)
+        context.say("from the last checkpoint" if folder.checkpoint.exists() else "no checkpoint yet: from the start")
     else:
         folder = RunFolder.create(output, manifest, overwrite=context.common.overwrite)
     folder.started = context.started

@@ -27,6 +27,7 @@ def save_tensors(path: PathLike, tensors: Mapping[str, Tensor], metadata: Mappin
     """
     plain = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
     with atomic_path(path) as temporary:
+        mode = temporary.stat().st_mode
         try:
             save_file(plain, temporary, dict(metadata or {}))
         except SafetensorError as error:
@@ -35,6 +36,7 @@ def save_tensors(path: PathLike, tensors: Mapping[str, Tensor], metadata: Mappin
             if code is None:
                 raise
             raise OSError(int(code[1]), os.strerror(int(code[1]))) from error
+        temporary.chmod(mode)  # as the user's umask has it: the library lets nobody else read
 
 
 def load_tensors(path: PathLike, device: torch.device | str = "cpu") -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from vitreous.errors import ConvergenceError
 from vitreous.fourier.frequencies import Disc
 from vitreous.geometry.rotations import rotation_from_axes, rotation_from_vector
 from vitreous.nn.encoders import flipped_hartley
@@ -34,8 +35,19 @@ class PoseCorrections(nn.Module, ABC):
     def moved(
         self, batch: Mapping[str, Tensor], disc: Disc, *, moves: bool
     ) -> tuple[Complex[Tensor, "b k"], Rotations]:
-        """Return the coefficients and the rotations of a batch at corrected poses; at given ones before these move."""
+        """Return the coefficients and the rotations of a batch at corrected poses; at given ones before these move.
+
+        Raises
+        ------
+        ConvergenceError
+            Where a pose is no number any more.
+        """
         rotations, shifts = self(batch)
+        if not (torch.isfinite(rotations).all() and torch.isfinite(shifts).all()):
+            raise ConvergenceError(
+                "the poses that are learned are no numbers any more",
+                remedy="Lower the learning rate of the poses, or let them move later",
+            )
         if not moves:
             rotations, shifts = batch["rotations"] + 0.0 * rotations, 0.0 * shifts
         return batch["values"] * disc_phases(-shifts * disc.box, disc), rotations

@@ -11,6 +11,7 @@ from vitreous.compute.progress import Progress
 from vitreous.data import Latents, Particles, Poses
 from vitreous.errors import InputError
 from vitreous.fourier.frequencies import Disc, disc
+from vitreous.geometry.rotations import rotation_angle_deg
 from vitreous.reconstruct.backprojection import batches, centred_coefficients, disc_ctf
 from vitreous.typing import Complex, Float, Images, Int, Rotations
 
@@ -18,6 +19,7 @@ _WINDOW_END = 0.99
 _SAMPLE = 1000
 _BATCH = 512
 _CACHE_BYTES = 2_000_000_000
+_LARGE_TURN_DEG = 5.0
 
 
 @dataclass(frozen=True)
@@ -157,6 +159,23 @@ def corrected_poses(
             shifts_A[rows] += shifts.to(shifts_A) * (particles.box * particles.pixel_size_A)
             progress.advance(len(rows))
     return Poses(rotations, shifts_A)
+
+
+def pose_changes(before: Poses, after: Poses) -> tuple[dict[str, float], tuple[str, ...]]:
+    """Return by how much the median pose was corrected (``poses_turned_deg``, ``poses_moved_A``), and a warning.
+
+    The warning is there where that is so much that the new poses may be worse than the old ones.
+    """
+    turned_deg = float(rotation_angle_deg(before.rotations.double(), after.rotations.double()).median())
+    moved_A = float((after.shifts_A - before.shifts_A).norm(dim=-1).median())
+    warnings: tuple[str, ...] = ()
+    if turned_deg > _LARGE_TURN_DEG:
+        warnings = (
+            f"Training turned the median pose by {turned_deg:.0f}°. Such poses can be worse than those that were given:"
+            " compare the resolution of `vitreous reconstruct` from both, lower the learning rate of the poses, or run"
+            " `vitreous refine` first.",
+        )
+    return {"poses_turned_deg": turned_deg, "poses_moved_A": moved_A}, warnings
 
 
 def grid_of(box: int, pixel_size_A: float) -> dict[str, Tensor]:

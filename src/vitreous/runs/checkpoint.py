@@ -14,6 +14,7 @@ from vitreous.runs.manifest import InputFile
 
 _PLACE_AND_SPEED = {
     *("config.output", "config.common.device", "config.common.threads", "config.common.processes"),
+    *("config.reading.datadir", "config.minutes", "config.cryoai.minutes"),
 }
 """Options that may change between a run and its continuation."""
 
@@ -98,7 +99,8 @@ def refuse_other_run(saved: Mapping[str, Any], now: Mapping[str, Any], path: Pat
 def identity_of(config: Mapping[str, Any], inputs: Iterable[InputFile]) -> dict[str, Any]:
     """Flatten options and input digests to ``{"config.x.y": value, "input path": sha256}``.
 
-    The output folder, the device and the numbers of threads and processes are left out.
+    The output folder, the device, the numbers of threads and processes, where images lie and for how long to train
+    are left out.
     """
     found = {key: value for key, value in _flatten(config, "config") if key not in _PLACE_AND_SPEED}
     return found | {f"input {file.path}": file.sha256 for file in inputs}

@@ -25,7 +25,7 @@ class TrainConfig:
     restart_steps: int = 200
     """Steps over which the learning rate rises where the optimiser starts anew, its moments left out of an export."""
 
-    checkpoint_minutes: float = 10.0
+    checkpoint_minutes: float = 2.0
     """Time between checkpoints."""
 
     log_every: int = 50

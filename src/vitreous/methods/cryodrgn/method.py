@@ -1,7 +1,7 @@
 """CryoDRGN, CryoNOO and the autodecoder: latents and maps of particles with known poses."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -17,7 +17,7 @@ from vitreous.methods.cryodrgn.noo_config import CryoNooConfig
 from vitreous.methods.cryodrgn.training import Training
 from vitreous.nn.encoders import refuse_multiplied, refuse_other_encoder
 from vitreous.nn.pose_corrections import PoseTable
-from vitreous.reconstruct.fourier_images import FourierImages, corrected_poses, embedded, grid_of
+from vitreous.reconstruct.fourier_images import FourierImages, corrected_poses, embedded, grid_of, pose_changes
 from vitreous.typing import Float
 
 Task = Training | DistillingTraining | LatentTraining
@@ -242,14 +242,16 @@ def _embedded(
     images, particles = task.images, task.images.particles
     state = _below(parameters, _MODEL) | grid_of(particles.box, particles.pixel_size_A)
     model = TrainedAutoencoder.from_state(state, task.config, device)
-    poses = None
+    poses, changes, warnings = None, dict[str, float](), tuple[str, ...]()
     if task.config.refine_poses:
         corrections = PoseTable(len(particles))
         corrections.load_state_dict(_below(parameters, _CORRECTIONS))
         poses = corrected_poses(images, corrections, progress)
+        changes, warnings = pose_changes(images.poses, poses)
         images = FourierImages(particles.with_poses(poses), task.config.window, images.scale)
     latents = model.embed_images(images, progress)
-    return Result(poses=poses, latents=latents.mean, latent_std=latents.std, state=state), model
+    found = Result(poses=poses, latents=latents.mean, latent_std=latents.std, state=state)
+    return replace(found, metrics=changes, warnings=warnings), model
 
 
 def _below(parameters: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

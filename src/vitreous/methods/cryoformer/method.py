@@ -12,7 +12,7 @@ from vitreous.methods.cryoformer.model import TrainedCryoFormer
 from vitreous.methods.cryoformer.motion_maps import motion_maps
 from vitreous.methods.cryoformer.training import Training
 from vitreous.nn.encoders import refuse_multiplied, refuse_other_encoder
-from vitreous.reconstruct.fourier_images import FourierImages, corrected_poses
+from vitreous.reconstruct.fourier_images import FourierImages, corrected_poses, pose_changes
 
 Train = Callable[[Training], Mapping[str, Tensor]]
 """Trains a task and returns the ``state_dict`` of its module."""
@@ -73,9 +73,10 @@ class CryoFormer:
         task = Training(images, self.dims, self.config, self.maps)
         trained = task.module()
         trained.load_state_dict(train(task))
-        poses = None
+        poses, changes, warnings = None, dict[str, float](), tuple[str, ...]()
         if trained.corrections is not None:
             poses = corrected_poses(images, trained.corrections, progress)
+            changes, warnings = pose_changes(images.poses, poses)
             images = FourierImages(particles.with_poses(poses), self.config.window, images.scale)
         model = TrainedCryoFormer.of(trained.network, self.config, particles.pixel_size_A, device)
         latents = model.embed_images(images, progress)
@@ -86,6 +87,7 @@ class CryoFormer:
             latent_std=latents.std,
             state=model.state,
             maps=maps,
-            metrics={"moving_share": share},
+            metrics={"moving_share": share, **changes},
+            warnings=warnings,
         )
         return result, model
