@@ -50,7 +50,7 @@ def motions_table(records: Records) -> str:
         "Circular correlation of the hinge's angle with that of the nearest training particles, and the mean area under"
         " the FSC of decoded with true maps (at most 0.5); ± is the standard deviation over seeds.\n\n"
         + table(header, rows)
-        + "\n![Quality against the processor time of training, SNR 0.1](figures/motions.png)\n"
+        + "\n![Quality against the processor time of training, the antibody at 32 px, SNR 0.1](figures/motions.png)\n"
         + _missing(records)
     )
 

@@ -19,7 +19,7 @@ from benchmarks.rows import is_measured, read_rows
 
 INK = "#1f2933"
 COLOURS = ("#0f766e", "#c2410c", "#7c3aed", "#a16207", "#94a3b8", "#1d4ed8", "#be185d", "#4d7c0f")
-SNR = 0.1
+CONDITIONS = {"recipe": "igg-1d-48", "SNR": 0.1, "box": 32}
 PANELS = (
     ("unseen_particles.fsc_auc_mean", "FSC-AUC of new particles (at most 0.5)"),
     ("unseen_particles.circular_correlation", "correlation of the angle, new particles"),
@@ -47,7 +47,7 @@ def main() -> None:
     source, target = Path(sys.argv[1]), Path(sys.argv[2])
     methods: dict[str, list[Any]] = {}
     for row in read_rows(source):
-        if is_measured(row) and row.settings["SNR"] == SNR:
+        if is_measured(row) and row.settings.items() >= CONDITIONS.items():
             methods.setdefault(str(row.settings["method"]), []).append(row)
     figure, panels = plt.subplots(1, 2, figsize=(8.6, 3.4), dpi=110, layout="constrained")
     for axes, (name, title) in zip(panels, PANELS, strict=True):
