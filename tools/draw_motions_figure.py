@@ -20,6 +20,7 @@ from benchmarks.rows import is_measured, read_rows
 INK = "#1f2933"
 COLOURS = ("#0f766e", "#c2410c", "#7c3aed", "#a16207", "#94a3b8", "#1d4ed8", "#be185d", "#4d7c0f")
 CONDITIONS = {"recipe": "igg-1d-48", "SNR": 0.1, "box": 32}
+TICKS = (10, 30, 100, 300, 1000)
 PANELS = (
     ("unseen_particles.fsc_auc_mean", "FSC-AUC of new particles (at most 0.5)"),
     ("unseen_particles.circular_correlation", "correlation of the angle, new particles"),
@@ -35,6 +36,8 @@ def draw_panel(axes: Any, methods: dict[str, list[Any]], figure: str, title: str
             mean(seconds), mean(values), pstdev(values), pstdev(seconds), fmt="o", ms=6, color=colour, label=method
         )
     axes.set_xscale("log")
+    axes.set_xticks(TICKS, [str(tick) for tick in TICKS])
+    axes.set_xticks([], minor=True)
     axes.set_xlabel("processor seconds of training", fontsize=8, color=INK)
     axes.set_ylabel(title, fontsize=8, color=INK)
     axes.tick_params(which="both", labelsize=7, colors=INK)
