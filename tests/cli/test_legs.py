@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from vitreous.cli.legs import History, Leg, differences, export, hardware_of, refuse_shards, take_up
+from vitreous.cli.changes import changes
+from vitreous.cli.legs import FREE_OPTIONS, History, Leg, export, hardware_of, refuse_shards, take_up
 from vitreous.errors import ConfigError, InputError
 from vitreous.methods.fastar.config import ModelConfig
 from vitreous.runs.manifest import InputFile, Manifest
@@ -112,14 +113,14 @@ def test_a_network_too_large_for_shards_is_refused_before_training(tmp_path):
 
 def test_differing_options_are_named_and_what_legs_are_free_in_is_not():
     free = CONFIG | {"output": "b", "train": {"minutes": 9.0, "ema_decay": 0.999}, "new": 1, "corpus": "/moved/x.npz"}
-    assert differences(manifest(), manifest(free)) == []
+    assert changes(manifest(), manifest(free), FREE_OPTIONS) == []
     other = CONFIG | {"step": {"batch_views": 128}, "views": {"snr": [0.1, 2.0]}}
     other["common"] = CONFIG["common"] | {"precision": "bf16-mixed"}
-    assert differences(manifest(), manifest(other, sha256="b")) == [
+    assert changes(manifest(), manifest(other, sha256="b"), FREE_OPTIONS) == [
         "--batch-views (64, now 128)",
         "--views.snr",
         "--precision (32-true, now bf16-mixed)",
-        "the files that are read",
+        "what is in x.npz",
     ]
 
 

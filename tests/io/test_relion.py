@@ -148,7 +148,7 @@ def test_another_pixel_size_leaves_shifts_in_pixels(tmp_path: Path) -> None:
     assert plain.poses is not None
     assert given.poses is not None
     torch.testing.assert_close(given.poses.shifts_A / 3.0, plain.poses.shifts_A / PIXEL_A)
-    assert any("--pixel-size 3 replaces the stated 2.5" in note for note in given.notes)
+    assert any("--pixel-size-A 3 replaces the stated 2.5" in note for note in given.notes)
     write_relion_star(tmp_path / "q.star", given)
     again = open_particles(tmp_path / "q.star")
     assert again.poses is not None
