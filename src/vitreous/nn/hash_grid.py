@@ -8,6 +8,10 @@ from torch import Tensor, nn
 from vitreous.typing import Float, Int
 
 _SMALL = 1e-4
+_CPU_READS, _GPU_READS = 1 << 20, 1 << 27
+"""Vertices that are read at a time: larger arrays, above 32 MB, come from the system with every page still to be made,
+which takes longer than the reads."""
+
 _PRIMES = (1, 2_654_435_761, 805_459_861)
 
 
@@ -54,12 +58,17 @@ class HashGrid(nn.Module):
     def forward(self, points: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n outputs"]:
         """Return the features of points ``(x, y, z)`` in [−1, 1]³, in the precision of the tables."""
         with torch.autocast(points.device.type, enabled=False):
-            scaled = (points.reshape(-1, 3).to(self.table).T[:, None] + 1) / 2 * self.sides
-            cells = torch.minimum(scaled.detach().floor().clamp_min(0), self.sides - 1)
-            rows, weights = self._rows(cells.long()), _corner_weights(scaled - cells)
-            # one feature at a time: the gradient of reads of single numbers is written several times as fast
-            found = torch.stack([(weights * column[rows]).sum(0) for column in self.table])
-            return found.permute(2, 1, 0).reshape(*points.shape[:-1], self.outputs)
+            at_a_time = max(1, (_CPU_READS if points.device.type == "cpu" else _GPU_READS) // (8 * len(self.sides)))
+            found = [self._interpolated(some) for some in points.reshape(-1, 3).to(self.table).split(at_a_time)]
+            return torch.cat(found).reshape(*points.shape[:-1], self.outputs)
+
+    def _interpolated(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, "n outputs"]:
+        scaled = (points.T[:, None] + 1) / 2 * self.sides
+        cells = torch.minimum(scaled.detach().floor().clamp_min(0), self.sides - 1)
+        rows, weights = self._rows(cells.long()), _corner_weights(scaled - cells)
+        # one feature at a time: the gradient of reads of single numbers is written several times as fast
+        found = torch.stack([(weights * column[rows]).sum(0) for column in self.table])
+        return found.permute(2, 1, 0).reshape(len(points), self.outputs)
 
     def _rows(self, cells: Int[Tensor, "3 levels n"]) -> Int[Tensor, "8 levels n"]:
         """Entries of the eight vertices of cells: sums of the axes' parts, or their exclusive or."""
