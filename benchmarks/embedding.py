@@ -6,18 +6,15 @@ Simulates the phantom's hinge, trains on 2,000 particles (for one epoch: speed d
 these again and then the others. One row per method in ``results/embedding.json``.
 """
 
-import argparse
 import json
 from collections.abc import Iterator
 from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from benchmarks.commands import parser_of, run_command, run_vitreous
-from benchmarks.processes import Finished
+from benchmarks.commands import Bench, parser_of, run_command
 from benchmarks.trials import Outcome, Row
 
 NAME = "embedding"
@@ -32,20 +29,17 @@ METHODS: dict[str, list[str]] = {
 }
 
 
-class Bench:
-    """One simulated stack, and runs on it."""
-
-    def __init__(self, given: argparse.Namespace, work: Path) -> None:
-        self.given, self.work = given, work
+class Embedding(Bench):
+    """Trainings on a part of a simulated stack, and embeddings of that part and of the rest."""
 
     def outcome(self, seed: int, method: str) -> Outcome:
         """Train, embed the same particles, embed the others."""
         stack = self._stack(seed)
         run = stack.with_name(f"{stack.name}-{method.replace(' ', '-')}")
-        self._run(["flex", stack / "train.star", "-o", run, *METHODS[method]])
+        self.run(["flex", stack / "train.star", "-o", run, *METHODS[method]])
         again, new = (run.with_name(f"{run.name}-{part}") for part in ("again", "new"))
-        self._run(["embed", stack / "train.star", "--run", run, "-o", again])
-        done = self._run(["embed", stack / "unseen_particles.star", "--run", run, "-o", new])
+        self.run(["embed", stack / "train.star", "--run", run, "-o", again])
+        done = self.run(["embed", stack / "unseen_particles.star", "--run", run, "-o", new])
         first, second = (np.load(folder / "latents.npz")["z"] for folder in (run, again))
         metrics = json.loads((new / "summary.json").read_text())
         figures = {
@@ -60,11 +54,8 @@ class Bench:
         if not folder.exists():
             n, box = self.given.n + KNOWN, self.given.box
             size = ["--n", n, "--box", box, "--unseen", self.given.n / n, "--seed", seed]
-            self._run(["simulate", "phantom", "--recipe", "phantom-hinge-32", *size, "-o", folder])
+            self.run(["simulate", "phantom", "--recipe", "phantom-hinge-32", *size, "-o", folder])
         return folder
-
-    def _run(self, words: list[Any]) -> Finished:
-        return run_vitreous(words, self.given.threads)
 
     def rows(self) -> Iterator[Row]:
         """Every method on every stack."""
@@ -80,7 +71,7 @@ def main() -> None:
     parser.add_argument("--box", type=int, default=32, help="px")
     parser.set_defaults(seeds=[1])
     given = parser.parse_args()
-    run_command(NAME, given, lambda work: Bench(given, work).rows())
+    run_command(NAME, given, lambda work: Embedding(given, work).rows())
 
 
 if __name__ == "__main__":

@@ -14,16 +14,14 @@ earlier call stopped. ``cost`` needs an idle machine; tools/draw_cost_figure.py 
 """
 
 import argparse
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
-from benchmarks.rows import RESULTS, ResultFile
+from benchmarks.commands import parser_of, run_command
 from benchmarks.stacks import Images
-from benchmarks.tables import section
-from benchmarks.trials import Cell, Workshop, run_cells
+from benchmarks.trials import Cell, Workshop, cell_rows
 
 TARGETS = ("4v5a", "6swy", "4zxb", "3sn6", "6msm")
 HOPELESS_SNR = 0.01
@@ -89,32 +87,30 @@ JOBS: dict[str, tuple[Callable[[Given], Iterator[Cell]], int, int]] = {
 """Cells of every job, and how many targets and seeds it takes where none are given."""
 
 
-def add_source(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say where images come from and where rows go."""
+def source_parser_of(description: str | None) -> argparse.ArgumentParser:
+    """Return a parser of the options that all benchmarks take, and of those that say where images come from.
+
+    Each job has seeds, targets and numbers of particles of its own, where none are given.
+    """
+    parser = parser_of(description)
     parser.add_argument("--structures", type=Path, required=True, help="folder of structure files")
     parser.add_argument("--stack-maker", type=Path, required=True, help="Python script that projects a map")
     parser.add_argument("--scorer", type=Path, help="Python script that scores a run independently")
     parser.add_argument("--targets", nargs="+", help=f"beginnings of file names; from {' '.join(TARGETS)} by default")
-    parser.add_argument("--seeds", type=int, nargs="+", help="of stacks and runs")
     parser.add_argument("--n", type=int, help="particles, in place of the job's own numbers")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--append", action="store_true", help="keep the rows that are there and add those that miss")
-    parser.add_argument("--at-most-minutes", type=float, default=float("inf"), help="begin no run after that")
-    parser.add_argument("--work", type=Path, help="folder for maps, stacks and runs, kept; a temporary one by default")
-    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.set_defaults(seeds=None)
+    return parser
 
 
-def open_workshop(given: Given, temporary: str) -> Workshop:
-    """Return the workshop that the options describe."""
-    work = (given.work or Path(temporary)).absolute()
+def open_workshop(given: Given, work: Path) -> Workshop:
+    """Return the workshop that the options describe, in a work folder."""
     scripts = (given.stack_maker.absolute(), given.scorer and given.scorer.absolute())
-    return Workshop(given.structures, scripts, work, threads=given.threads, keep=given.work is not None)
+    return Workshop(given.structures, scripts, work.absolute(), threads=given.threads, keep=given.work is not None)
 
 
 def parse() -> Given:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = source_parser_of(__doc__)
     parser.add_argument("job", choices=JOBS)
-    add_source(parser)
     parser.add_argument("--sizes", type=int, nargs="*", default=COST_N, help="numbers of particles of cost")
     parser.add_argument("--boxes", type=int, nargs="*", default=COST_BOX, help="boxes of cost, px")
     given = parser.parse_args()
@@ -126,12 +122,8 @@ def parse() -> Given:
 
 def main() -> None:
     given = parse()
-    name = f"engine-{given.job}"
-    results = ResultFile(given.results / f"{name}.json", append=given.append)
-    with tempfile.TemporaryDirectory(prefix="vitreous-bench-") as temporary:
-        cells = JOBS[given.job][0](given)
-        run_cells(name, cells, open_workshop(given, temporary), results, at_most_minutes=given.at_most_minutes)
-    print("\n" + section(name, results.records))
+    cells, _, _ = JOBS[given.job]
+    run_command(f"engine-{given.job}", given, lambda work: cell_rows(cells(given), open_workshop(given, work)))
 
 
 if __name__ == "__main__":

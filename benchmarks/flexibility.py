@@ -18,7 +18,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from benchmarks.commands import parser_of, run_command, run_vitreous
+from benchmarks.commands import Bench, parser_of, run_command
 from benchmarks.motions import FORMER
 from benchmarks.processes import Finished
 from benchmarks.trials import Outcome, Row
@@ -102,19 +102,11 @@ def _moving_share(run: Path) -> float:
     return float(json.loads((run / "summary.json").read_text())["moving_share"])
 
 
-class Bench:
-    """Simulated stacks, and runs on them.
-
-    Parameters
-    ----------
-    given
-        Options of the command.
-    work
-        Folder for stacks and runs.
-    """
+class Flexibility(Bench):
+    """Trainings on the moving phantom and on the rigid one."""
 
     def __init__(self, given: argparse.Namespace, work: Path) -> None:
-        self.given, self.work = given, work
+        super().__init__(given, work)
         self.truth = Truth.of_box(given.box)
 
     def rows(self) -> Iterator[Row]:
@@ -139,11 +131,11 @@ class Bench:
         stack = self.work / f"{specimen}-{given.n}-{given.box}-{given.snr}-{seed}"
         if not (stack / "truth.star").exists():
             sizes = ["--n", given.n, "--box", given.box, "--snr", given.snr, "--seed", seed]
-            run_vitreous(["simulate", "phantom", "--recipe", RECIPE, *sizes, *options, "-o", stack], given.threads)
+            self.run(["simulate", "phantom", "--recipe", RECIPE, *sizes, *options, "-o", stack])
         run = stack.with_name(f"{stack.name}-run")
         network = ["--dims", given.dims, *given.options.split(), "--cryoformer.seed", seed]
         words = ["flex", stack / "truth.star", "--method", "cryoformer", *network, "-o", run]
-        return run, run_vitreous(words, given.threads)
+        return run, self.run(words)
 
 
 def parse() -> argparse.Namespace:
@@ -161,7 +153,7 @@ def parse() -> argparse.Namespace:
 
 def main() -> None:
     given = parse()
-    run_command(NAME, given, lambda work: Bench(given, work).rows())
+    run_command(NAME, given, lambda work: Flexibility(given, work).rows())
 
 
 if __name__ == "__main__":

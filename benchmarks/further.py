@@ -9,9 +9,7 @@ images of 128 px and ``vitreous refine`` from its poses. A mixture holds its spe
 one noise level (a large species then has a higher SNR), or with densities scaled so that every species has the same.
 """
 
-import argparse
 import json
-import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -19,13 +17,12 @@ from typing import Any
 
 import torch
 
-from benchmarks.engine import add_source, open_workshop
-from benchmarks.processes import VITREOUS, Finished, run_measured
-from benchmarks.rows import ResultFile
+from benchmarks.commands import run_command, run_vitreous
+from benchmarks.engine import open_workshop, source_parser_of
+from benchmarks.processes import VITREOUS, run_measured
 from benchmarks.scoring import score
 from benchmarks.stacks import PIXELS_PER_RESOLUTION, Images, Stack, make_stack
-from benchmarks.tables import section
-from benchmarks.trials import Outcome, Row, Workshop, run_rows
+from benchmarks.trials import Outcome, Row, Workshop
 from vitreous.data import Volume
 from vitreous.io import open_particles
 from vitreous.io.maps import read_map, write_map
@@ -69,9 +66,10 @@ def symmetry_rows(workshop: Workshop) -> Iterator[Row]:
 def _symmetric(workshop: Workshop, images: Images, group: str) -> Outcome:
     stack, _ = workshop.stack(images)
     out, best = workshop.folder(images) / "auto", workshop.folder(images) / "best"
-    _run(workshop, ["reconstruct", stack.folder / "truth.star", "--symmetry", group, "-o", best])
+    run_vitreous(["reconstruct", stack.folder / "truth.star", "--symmetry", group, "-o", best], workshop.threads)
     known_A = _against(stack, best / "volume.mrc", best)
-    done = _run(workshop, ["abinitio", stack.folder / "particles.star", "--symmetry", "auto", "-o", out])
+    words = ["abinitio", stack.folder / "particles.star", "--symmetry", "auto", "-o", out]
+    done = run_vitreous(words, workshop.threads)
     summary = json.loads((out / "summary.json").read_text())
     found = {"resolution_05_A": _against(stack, out / "volume.mrc", out), "known_05_A": known_A}
     found["group_is_right"] = float(summary["symmetry"] == group)
@@ -101,7 +99,8 @@ def _classified(workshop: Workshop, snr: str) -> Outcome:
     # The stack maker takes several maps as one argument with commas.
     stack = make_stack(workshop.maker, Path(",".join(map(str, maps))), folder / "stack", settings)
     out = folder / "classes"
-    done = _run(workshop, ["classify", stack.folder / "particles.star", "--classes", str(CLASSES), "-o", out])
+    words = ["classify", stack.folder / "particles.star", "--classes", str(CLASSES), "-o", out]
+    done = run_vitreous(words, workshop.threads)
     found, true = (
         torch.tensor(read_star(file)["particles"].columns["rlnClassNumber"])
         for file in (out / "particles.star", stack.folder / "truth.star")
@@ -141,16 +140,12 @@ def _power(volume: Volume) -> float:
 
 
 def _scored(workshop: Workshop, words: list[Any], stack: Stack, out: Path, known: dict[str, float]) -> Outcome:
-    done = _run(workshop, words)
+    done = run_vitreous(words, workshop.threads)
     figures = score(stack, out / "particles.star", out / "volume.mrc", workshop.scorer)
     poses = json.loads((out / "against-truth-poses.json").read_text())
     summary = json.loads((out / "summary.json").read_text())
     figures |= {name: float(poses[name]) for name in ("fnorm_mean", "paper_fnorm")}
     return done, summary["verdict"], figures | known | {"gold_standard_A": float(summary["resolution_A"])}
-
-
-def _run(workshop: Workshop, words: list[Any]) -> Finished:
-    return run_measured([*VITREOUS, *words, "--threads", str(workshop.threads), "--overwrite", "--quiet"])
 
 
 def _against(stack: Stack, volume: Path, folder: Path) -> float:
@@ -167,16 +162,10 @@ JOBS: dict[str, Callable[[Workshop], Iterator[Row]]] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = source_parser_of(__doc__)
     parser.add_argument("job", choices=JOBS)
-    add_source(parser)
     given = parser.parse_args()
-    name = f"engine-{given.job}"
-    results = ResultFile(given.results / f"{name}.json", append=given.append)
-    with tempfile.TemporaryDirectory(prefix="vitreous-bench-") as temporary:
-        workshop = open_workshop(given, temporary)
-        run_rows(name, list(JOBS[given.job](workshop)), results, at_most_minutes=given.at_most_minutes)
-    print("\n" + section(name, results.records))
+    run_command(f"engine-{given.job}", given, lambda work: JOBS[given.job](open_workshop(given, work)))
 
 
 if __name__ == "__main__":

@@ -17,8 +17,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from benchmarks.commands import parser_of, run_command, run_vitreous
-from benchmarks.processes import VITREOUS, Finished, run_measured
+from benchmarks.commands import Bench, parser_of, run_command
+from benchmarks.processes import VITREOUS, run_measured
 from benchmarks.trials import Outcome, Row
 
 NAME = "motions"
@@ -47,19 +47,8 @@ METHODS: dict[str, list[str]] = {
 """Options of every row; networks are small enough for minutes on a processor."""
 
 
-class Bench:
-    """Simulated stacks, and runs on them.
-
-    Parameters
-    ----------
-    given
-        Options of the command.
-    work
-        Folder for stacks and runs.
-    """
-
-    def __init__(self, given: argparse.Namespace, work: Path) -> None:
-        self.given, self.work = given, work
+class Motions(Bench):
+    """Trainings on simulated stacks, judged on particles that they saw and on particles that they did not."""
 
     def rows(self) -> Iterator[Row]:
         """Every method on every stack, seed by seed."""
@@ -76,11 +65,11 @@ class Bench:
         words = ["flex", stack / "train.star", "-o", run, "--dims", str(self.given.dims), *METHODS[method]]
         if method != "pca":
             words += ["--precision", self.given.precision]
-        done = self._run([*words, SEEDS.get(method, "--seed"), str(seed)])
+        done = self.run([*words, SEEDS.get(method, "--seed"), str(seed)])
         figures = self._judged(run, stack, "train", [])
         for part in PARTS:
             new = run.with_name(f"{run.name}-{part}")
-            self._run(["embed", stack / f"{part}.star", "--run", run, "-o", new])
+            self.run(["embed", stack / f"{part}.star", "--run", run, "-o", new])
             figures |= self._judged(new, stack, part, ["--known", run])
         return done, "finished", figures
 
@@ -91,7 +80,7 @@ class Bench:
             ctf = ["--ctf", self.given.ctf] if self.given.ctf else []
             size = ["--n", str(self.given.n), "--box", str(self.given.box), "--snr", str(snr), "--seed", str(seed)]
             kept = ["--unseen", "0.1", "--unseen-states", "0.1"]
-            self._run(
+            self.run(
                 ["simulate", self.given.structure, "--recipe", self.given.recipe, *size, *kept, *ctf, "-o", folder]
             )
         return folder
@@ -102,9 +91,6 @@ class Bench:
         run_measured([*VITREOUS, *map(str, words), "--json", str(file)])
         found = json.loads(file.read_text())
         return {f"{part}.{name}": float(found[name]) for name in FIGURES if name in found}
-
-    def _run(self, words: list[Any]) -> Finished:
-        return run_vitreous(words, self.given.threads)
 
 
 def parse() -> argparse.Namespace:
@@ -123,7 +109,7 @@ def parse() -> argparse.Namespace:
 
 def main() -> None:
     given = parse()
-    run_command(NAME, given, lambda work: Bench(given, work).rows())
+    run_command(NAME, given, lambda work: Motions(given, work).rows())
 
 
 if __name__ == "__main__":

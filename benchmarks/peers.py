@@ -12,7 +12,6 @@ map that it wrote are compared with the truth; images it has not come to yet cou
 import argparse
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -21,13 +20,12 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.engine import TARGETS, add_source, open_workshop
+from benchmarks.commands import run_command
+from benchmarks.engine import TARGETS, open_workshop, source_parser_of
 from benchmarks.processes import Finished, run_measured
-from benchmarks.rows import ResultFile
 from benchmarks.scoring import score
 from benchmarks.stacks import Images, Stack, longest_extent_A
-from benchmarks.tables import section
-from benchmarks.trials import Cell, Outcome, Row, Workshop, run_rows
+from benchmarks.trials import Cell, Outcome, Row, Workshop
 from vitreous.data import Poses
 from vitreous.io import open_particles, write_relion_star
 from vitreous.io.pickles import read_arrays
@@ -152,18 +150,17 @@ def rows(given: argparse.Namespace, peers: Peers) -> Iterator[Row]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_source(parser)
+    parser = source_parser_of(__doc__)
     parser.add_argument("--programs", nargs="+", default=PROGRAMS, choices=PROGRAMS)
     parser.add_argument("--cryodrgn", default="cryodrgn", help="its command, where it is not on the path")
     parser.add_argument("--minutes", type=float, default=10.0, help="after which a program is killed")
     given = parser.parse_args()
     given.targets, given.seeds = given.targets or TARGETS[:1], given.seeds or [1]
-    results = ResultFile(given.results / f"{NAME}.json", append=given.append)
-    with tempfile.TemporaryDirectory(prefix="vitreous-bench-") as temporary:
-        peers = Peers(open_workshop(given, temporary), given.minutes, given.cryodrgn)
-        run_rows(NAME, list(rows(given, peers)), results, at_most_minutes=given.at_most_minutes)
-    print("\n" + section(NAME, results.records))
+
+    def rows_in(work: Path) -> Iterator[Row]:
+        return rows(given, Peers(open_workshop(given, work), given.minutes, given.cryodrgn))
+
+    run_command(NAME, given, rows_in)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 from torch.nn.functional import normalize
 
-from benchmarks.commands import parser_of, run_command, run_vitreous
+from benchmarks.commands import Bench, parser_of, run_command
 from benchmarks.trials import Outcome, Row
 from vitreous.data import Poses
 from vitreous.evaluate.poses import compare_poses, match_on_ids
@@ -62,19 +62,8 @@ def errors(estimate: Path, truth: Path) -> dict[str, float]:
     }
 
 
-class Bench:
-    """Simulated stacks with rough poses, and runs on them.
-
-    Parameters
-    ----------
-    given
-        Options of the command.
-    work
-        Folder for stacks and runs.
-    """
-
-    def __init__(self, given: argparse.Namespace, work: Path) -> None:
-        self.given, self.work = given, work
+class RoughPoses(Bench):
+    """Simulated stacks with rough poses, and runs that begin from them."""
 
     def rows(self) -> Iterator[Row]:
         """Every method on every stack, seed by seed."""
@@ -95,7 +84,7 @@ class Bench:
         (command, *words), option = METHODS[method]
         start = ["--poses", rough] if method == "abinitio" else []
         of_method = [*words, *start, *options.split(), option, seed]
-        done = run_vitreous([command, rough, *of_method, "-o", run], self.given.threads)
+        done = self.run([command, rough, *of_method, "-o", run])
         verdict = json.loads((run / "summary.json").read_text())["verdict"]
         at_start = errors(rough, stack / "truth.star")["unaligned_median_deg"]
         return done, verdict, {"start_median_deg": at_start, **errors(run / "particles.star", stack / "truth.star")}
@@ -108,7 +97,7 @@ class Bench:
         rough = folder / "rough.star"
         if not rough.exists():
             sizes = ["--n", given.n, "--box", given.box, "--snr", given.snr, "--seed", seed]
-            run_vitreous(["simulate", "phantom", *sizes, "-o", folder], given.threads)
+            self.run(["simulate", "phantom", *sizes, "-o", folder])
             particles = open_particles(folder / "truth.star", contrast="bright")
             assert particles.poses is not None
             generator = torch.Generator().manual_seed(seed)
@@ -129,7 +118,7 @@ def parse() -> argparse.Namespace:
 
 def main() -> None:
     given = parse()
-    run_command(NAME, given, lambda work: Bench(given, work).rows())
+    run_command(NAME, given, lambda work: RoughPoses(given, work).rows())
 
 
 if __name__ == "__main__":

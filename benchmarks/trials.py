@@ -3,7 +3,7 @@
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -116,12 +116,10 @@ class Workshop:
         return done, json.loads((run / "summary.json").read_text())["verdict"], figures | known | times
 
 
-def run_cells(
-    name: str, cells: Iterable[Cell], workshop: Workshop, results: ResultFile, *, at_most_minutes: float
-) -> None:
-    """Run every cell that has no row yet, as :func:`run_rows` does."""
-    rows = [(cell.conditions(workshop.threads), partial(workshop.run, cell)) for cell in cells]
-    run_rows(name, rows, results, at_most_minutes=at_most_minutes)
+def cell_rows(cells: Iterable[Cell], workshop: Workshop) -> Iterator[Row]:
+    """The row of every cell."""
+    for cell in cells:
+        yield cell.conditions(workshop.threads), partial(workshop.run, cell)
 
 
 def run_rows(name: str, rows: Sequence[Row], results: ResultFile, *, at_most_minutes: float) -> None:

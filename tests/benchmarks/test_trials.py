@@ -11,7 +11,7 @@ from benchmarks.processes import Finished
 from benchmarks.rows import ResultFile, read_rows
 from benchmarks.stacks import Images, find_structure, longest_extent_A, make_map
 from benchmarks.stages import stage_seconds
-from benchmarks.trials import Cell, run_cells
+from benchmarks.trials import Cell, cell_rows, run_rows
 
 from vitreous.io.maps import read_map
 from vitreous.simulate.atoms import Atoms
@@ -41,14 +41,14 @@ def verdicts(path: Path) -> dict[int, str]:
 
 def test_a_later_call_goes_on_and_keeps_every_row(tmp_path: Path) -> None:
     path = tmp_path / "rows.json"
-    run_cells("x", CELLS, Bench(), ResultFile(path), at_most_minutes=-1)
+    run_rows("x", list(cell_rows(CELLS, Bench())), ResultFile(path), at_most_minutes=-1)
     assert verdicts(path) == {1: "not run", 2: "not run", 3: "not run"}
     first = Bench(2)
-    run_cells("x", CELLS[:2], first, ResultFile(path, append=True), at_most_minutes=math.inf)
+    run_rows("x", list(cell_rows(CELLS[:2], first)), ResultFile(path, append=True), at_most_minutes=math.inf)
     assert (first.seen, verdicts(path)) == ([1, 2], {1: "solved", 2: "error", 3: "not run"})
     assert next(row for row in read_rows(path) if row.settings["seed"] == 2).settings["why"] == "no luck"
     second = Bench()
-    run_cells("x", CELLS, second, ResultFile(path, append=True), at_most_minutes=math.inf)
+    run_rows("x", list(cell_rows(CELLS, second)), ResultFile(path, append=True), at_most_minutes=math.inf)
     assert (second.seen, verdicts(path)) == ([2, 3], dict.fromkeys((1, 2, 3), "solved"))
     assert [row.settings["seed"] for row in read_rows(path)] == [1, 2, 3]
 
@@ -56,7 +56,7 @@ def test_a_later_call_goes_on_and_keeps_every_row(tmp_path: Path) -> None:
 def test_other_conditions_are_other_rows(tmp_path: Path) -> None:
     results, bench = ResultFile(tmp_path / "rows.json"), Bench()
     cells = [CELLS[0], Cell(CELLS[0].images, "--method fastar"), CELLS[0]]
-    run_cells("x", cells, bench, results, at_most_minutes=math.inf)
+    run_rows("x", list(cell_rows(cells, bench)), results, at_most_minutes=math.inf)
     assert [row.settings["options"] for row in results.records] == ["", "--method fastar"]
 
 
