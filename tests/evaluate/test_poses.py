@@ -11,7 +11,7 @@ import torch
 
 from vitreous.data import Poses
 from vitreous.errors import ConfigError, InputError
-from vitreous.evaluate.poses import compare_poses, match_on_ids, paper_fnorm
+from vitreous.evaluate.poses import LARGE_DEG, compare_poses, fitting_group, match_on_ids, paper_fnorm
 from vitreous.geometry.rotations import (
     euler_from_rotation,
     mirror_rotations,
@@ -93,6 +93,26 @@ def test_symmetry_mates_count_as_right(symmetry: str, generator: torch.Generator
     assert compare_poses(estimate, truth, 1.0).within_10_deg < 0.7
 
 
+@pytest.mark.parametrize("symmetry", ["C3", "T"])
+def test_the_group_whose_mates_explain_the_errors_is_found(symmetry: str, generator: torch.Generator) -> None:
+    """No subgroup of these holds half of the mates, so none explains the median error."""
+    group, n = point_group(symmetry), 600
+    truth = Poses(random_rotations(n, generator).double(), torch.zeros(n, 2).double())
+    mates = truth.rotations @ group[torch.randint(len(group), (n,), generator=generator)]
+    estimate = Poses(turned_by(torch.full((n,), 2.0).double(), mates, generator), truth.shifts_A)
+    assert compare_poses(estimate, truth, 1.0).median_deg > LARGE_DEG
+    found = fitting_group(estimate, truth)
+    assert found is not None
+    assert found[0] == symmetry
+    assert found[1] == pytest.approx(2.0, abs=0.3)
+
+
+def test_no_group_explains_errors_by_its_many_mates_alone(generator: torch.Generator) -> None:
+    """With 60 mates, poses that have nothing to do with each other are not far apart."""
+    truth, estimate = (Poses(random_rotations(200, generator), torch.zeros(200, 2)) for _ in range(2))
+    assert fitting_group(estimate, truth) is None
+
+
 def test_the_summary_is_json(generator: torch.Generator) -> None:
     poses = Poses(random_rotations(10, generator), torch.zeros(10, 2))
     assert json.loads(json.dumps(compare_poses(poses, poses, 1.0).summary()))["hand"] == "same"
@@ -102,6 +122,8 @@ def test_bad_input_is_refused(generator: torch.Generator) -> None:
     poses = Poses(random_rotations(3, generator), torch.zeros(3, 2))
     with pytest.raises(InputError, match="Match the particles on their ids"):
         compare_poses(poses, poses.select(torch.tensor([0, 1])), 1.0)
+    with pytest.raises(InputError, match="Match the particles on their ids"):
+        fitting_group(poses.select(torch.tensor([0, 1])), poses)
     with pytest.raises(ConfigError, match="C1, C4"):
         compare_poses(poses, poses, 1.0, "C4v")
 

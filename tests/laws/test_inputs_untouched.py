@@ -10,7 +10,7 @@ import torch
 from vitreous.data import Poses, Volume
 from vitreous.evaluate.maps import compare_maps, fsc_area
 from vitreous.evaluate.per_image_fsc import one_image_per_state, per_image_fsc
-from vitreous.evaluate.poses import compare_poses, match_on_ids, paper_fnorm
+from vitreous.evaluate.poses import compare_poses, fitting_group, match_on_ids, paper_fnorm
 from vitreous.fourier import filters, shells, transform
 from vitreous.fourier.frequencies import disc
 from vitreous.geometry import alignment, grids, rotations, symmetry
@@ -75,6 +75,7 @@ CALLS: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {
     "mirror_map": (mirror_map, ("volume",)),
     "rotate_map": (rotate_map, ("volume", "R0")),
     "compare_poses": (lambda a, b: compare_poses(a, b, 2.0), ("poses", "poses")),
+    "fitting_group": (fitting_group, ("poses", "poses")),
     "paper_fnorm": (paper_fnorm, ("R", "R")),
     "match_on_ids": (match_on_ids, ("ids", "ids")),
     "compare_maps": (lambda a, b, c: compare_maps(a, b, c, align=False), ("volume", "volume", "volume")),

@@ -5,21 +5,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
 from tyro.conf import OmitArgPrefixes, Positional
 
 from vitreous.cli.context import RunContext
 from vitreous.cli.options import Basic
 from vitreous.cli.tables import show
-from vitreous.data import Particles, Poses
+from vitreous.data import Particles
 from vitreous.errors import InputError
 from vitreous.evaluate.maps import compare_maps
-from vitreous.evaluate.poses import compare_poses, match_on_ids
+from vitreous.evaluate.poses import LARGE_DEG, compare_poses, fitting_group, match_on_ids
 from vitreous.io import open_particles
 from vitreous.io.maps import read_map
-
-_LARGE_DEG = 10.0
-_GROUPS = ("C2", "C3", "C4", "C5", "C6", "C7", "D2", "D3", "D4", "D5", "D7", "T", "O", "I")
 
 
 @dataclass(frozen=True)
@@ -51,8 +47,8 @@ class EvaluatePoses:
             context.warn(f"{len(rows[0])} of {max(len(estimate), len(truth))} particles are in both files")
         poses = [p.poses.select(r) for p, r in zip((estimate, truth), rows) if p.poses is not None]
         found = compare_poses(poses[0], poses[1], truth.pixel_size_A, self.symmetry)
-        if self.symmetry == "C1" and found.median_deg > _LARGE_DEG:
-            hint = _fitting_group(poses[0], poses[1])
+        if self.symmetry == "C1" and found.median_deg > LARGE_DEG:
+            hint = fitting_group(poses[0], poses[1])
             if hint is not None:
                 context.warn(f"with --symmetry {hint[0]} the median error is {hint[1]:.2g}°: is that the point group?")
         show(found.summary(), self.json)
@@ -96,21 +92,6 @@ def _curve_as_text(frequency_per_A: Sequence[float], fsc: Sequence[float], lines
     shells = sorted({*range(step, len(fsc), step), len(fsc) - 1})
     rows = [f"{1 / frequency_per_A[k]:7.2f} Å   {fsc[k]:6.3f}" for k in shells]
     return "resolution      FSC\n" + "\n".join(rows) + "\n"
-
-
-def _fitting_group(estimate: Poses, truth: Poses) -> tuple[str, float] | None:
-    """Return the smallest point group whose mates explain large errors, and the median error in degrees that is left.
-
-    Errors fall by chance, too, where mates are many: they must fall to the half of what chance leaves of them.
-    """
-    some = torch.linspace(0, len(truth) - 1, min(len(truth), 500)).long()
-    estimate, truth = estimate.select(some), truth.select(some)
-    shuffled = truth.select(torch.randperm(len(truth), generator=torch.Generator().manual_seed(0)))
-    for group in _GROUPS:
-        median_deg, chance_deg = (compare_poses(estimate, t, 1.0, group).median_deg for t in (truth, shuffled))
-        if median_deg < min(_LARGE_DEG, chance_deg / 2):
-            return group, median_deg
-    return None
 
 
 def _with_poses(path: Path) -> Particles:

@@ -21,6 +21,12 @@ from vitreous.typing import Float, Int, Rotations
 REFERENCE_VIEWS = 5000
 """Reference views that CryoFastAR's rotation metric tries."""
 
+LARGE_DEG = 10.0
+"""Median error above which poses are wrong, or right but for a symmetry mate."""
+
+_GROUPS = ("C2", "C3", "C4", "C5", "C6", "C7", "D2", "D3", "D4", "D5", "D7", "T", "O", "I")
+_SAMPLE = 500
+
 
 @dataclass(frozen=True)
 class PoseErrors:
@@ -141,6 +147,39 @@ def paper_fnorm(estimates: Rotations, truths: Rotations, reference_views: int = 
     centred = (relative - relative.median(0).values).float()
     means = [torch.cdist(part, centred).mean(1) for part in torch.split(centred[picked], 256)]
     return float(torch.cat(means).min())
+
+
+def fitting_group(estimate: Poses, truth: Poses) -> tuple[str, float] | None:
+    """Find the point group whose mates explain errors that are large without one.
+
+    Errors fall by chance, too, where mates are many: besides :data:`LARGE_DEG`, the median has to fall below half of
+    what chance leaves, which poses of other particles tell. Half of the particles decide the median, so a group that
+    explains half of them is found before a larger one that explains all.
+
+    Parameters
+    ----------
+    estimate, truth
+        Poses of the same particles in the same order; 500 of them are looked at, evenly spaced.
+
+    Returns
+    -------
+    Name of the first such group, cyclic groups before dihedral ones before polyhedral ones, and the median error in
+    degrees that it leaves; None where there is none.
+
+    Raises
+    ------
+    InputError
+        If the pose sets are empty or differ in length.
+    """
+    if len(estimate) == len(truth):  # others are refused below
+        some = torch.linspace(0, len(truth) - 1, min(len(truth), _SAMPLE)).long()
+        estimate, truth = estimate.select(some), truth.select(some)
+    others = truth.select(torch.randperm(len(truth), generator=torch.Generator().manual_seed(0)))
+    for group in _GROUPS:
+        median_deg = compare_poses(estimate, truth, 1.0, group).median_deg
+        if median_deg < LARGE_DEG and median_deg < compare_poses(estimate, others, 1.0, group).median_deg / 2:
+            return group, median_deg
+    return None
 
 
 def match_on_ids(
