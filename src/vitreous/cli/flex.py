@@ -48,6 +48,9 @@ _FLOPS = 5e10
 _BYTES_PER_POINT, _POINTS_IN_MEMORY = 5000.0, 1 << 20
 """What the networks of cryoformer keep of a point for their gradient, and of how many points at one time."""
 
+_FEWEST, _FEW = 20, 500
+"""Particles that are too few to learn from, or few."""
+
 _ENCODER_MAPS = "encoder.maps"
 """End of the name under which checkpoints keep the principal maps of an encoder."""
 
@@ -85,10 +88,6 @@ class FlexModel(Protocol):
 
 class _UnfinishedError(Exception):
     """Training ended before its last step, by the clock."""
-
-
-_FEWEST, _FEW = 20, 500
-"""Particles that are too few to learn from, or few."""
 
 
 @dataclass(frozen=True)
