@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vitreous.compute.progress import Progress
-from vitreous.data import Latents, Particles, Poses
+from vitreous.data import Latents, Particles, Poses, Result
 from vitreous.errors import InputError
 from vitreous.fourier.frequencies import Disc, disc
 from vitreous.geometry.rotations import rotation_angle_deg
@@ -20,6 +20,9 @@ _SAMPLE = 1000
 _BATCH = 512
 _CACHE_BYTES = 2_000_000_000
 _LARGE_TURN_DEG = 5.0
+
+Correct = Callable[[Mapping[str, Tensor]], tuple[Tensor, Tensor]]
+"""Gives a batch of images (what :class:`Views` holds, and ``rows``) rotations, and further shifts in boxes."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ class FourierImages:
             )
         self.particles, self.poses = particles, particles.poses
         self.disc = half_disc(particles.box)
-        self.window = soft_window(particles.box, window)
+        self.window, self._window_start = soft_window(particles.box, window), window
         self._cache: tuple[Tensor, Tensor] | None = None
         self.scale = self._measured_scale() if scale is None else scale
 
@@ -113,6 +116,10 @@ class FourierImages:
         """Return some images."""
         values, ctf = self._read(rows) if self._cache is None else (part[rows] for part in self._cache)
         return Views(values, ctf, self.poses.rotations[rows].float(), self._shifts_px(rows))
+
+    def with_poses(self, poses: Poses) -> "FourierImages":
+        """Return the same images, on the same scale and read again, at other poses."""
+        return FourierImages(self.particles.with_poses(poses), self._window_start, self.scale)
 
     def sample(self) -> Images:
         """Return about a thousand images as they are read, evenly spaced in the set."""
@@ -143,13 +150,26 @@ def embedded(images: FourierImages, encode: Callable[[Views], tuple[Tensor, Tens
     return Latents(torch.cat(means), torch.cat(deviations))
 
 
-def corrected_poses(
-    images: FourierImages, correct: Callable[[Mapping[str, Tensor]], tuple[Tensor, Tensor]], progress: Progress
-) -> Poses:
-    """Poses of images in batches, from the rotations and the further shifts in boxes that ``correct`` gives a batch.
+def at_corrected_poses(
+    images: FourierImages, correct: Correct | None, progress: Progress
+) -> tuple[FourierImages, Result]:
+    """Move images to corrected poses; without ``correct`` they stay where they are.
 
-    A batch holds what :class:`Views` does, and ``rows``; its rotations are in the precision of the given poses.
+    Returns
+    -------
+    images, found
+        The result holds the poses, and by how much the median pose was corrected (``poses_turned_deg``,
+        ``poses_moved_A``), with a warning where that is so much that they may be worse than those that were given.
     """
+    if correct is None:
+        return images, Result()
+    poses = corrected_poses(images, correct, progress)
+    changes, warnings = _pose_changes(images.poses, poses)
+    return images.with_poses(poses), Result(poses=poses, metrics=changes, warnings=warnings)
+
+
+def corrected_poses(images: FourierImages, correct: Correct, progress: Progress) -> Poses:
+    """Poses of images in batches, of which each holds its rotations in the precision of the given poses."""
     poses, particles = images.poses, images.particles
     rotations, shifts_A = torch.empty_like(poses.rotations), poses.shifts_A.clone()
     with progress.stage("Correcting poses", total=len(images)), torch.no_grad():
@@ -161,11 +181,7 @@ def corrected_poses(
     return Poses(rotations, shifts_A)
 
 
-def pose_changes(before: Poses, after: Poses) -> tuple[dict[str, float], tuple[str, ...]]:
-    """Return by how much the median pose was corrected (``poses_turned_deg``, ``poses_moved_A``), and a warning.
-
-    The warning is there where that is so much that the new poses may be worse than the old ones.
-    """
+def _pose_changes(before: Poses, after: Poses) -> tuple[dict[str, float], tuple[str, ...]]:
     turned_deg = float(rotation_angle_deg(before.rotations.double(), after.rotations.double()).median())
     moved_A = float((after.shifts_A - before.shifts_A).norm(dim=-1).median())
     warnings: tuple[str, ...] = ()

@@ -75,7 +75,7 @@ def test_corrections_act_in_training_as_the_poses_that_are_returned(generator) -
     batch = {**vars(views), "rows": rows}
     torch.manual_seed(3)
     mean, _, _, slices, values = module(batch, moves_poses=True)
-    moved = FourierImages(images.particles.with_poses(corrected), 1.0, images.scale).views(rows)
+    moved = images.with_poses(corrected).views(rows)
     torch.manual_seed(3)
     expected = module.autoencoder(moved.values, moved.ctf, moved.rotations)
     torch.testing.assert_close(values, moved.values, atol=1e-4, rtol=0)

@@ -17,7 +17,7 @@ from vitreous.methods.cryodrgn.noo_config import CryoNooConfig
 from vitreous.methods.cryodrgn.training import Training
 from vitreous.nn.encoders import refuse_multiplied, refuse_other_encoder
 from vitreous.nn.pose_corrections import PoseTable
-from vitreous.reconstruct.fourier_images import FourierImages, corrected_poses, embedded, grid_of, pose_changes
+from vitreous.reconstruct.fourier_images import FourierImages, at_corrected_poses, embedded, grid_of
 from vitreous.typing import Float
 
 Task = Training | DistillingTraining | LatentTraining
@@ -242,16 +242,13 @@ def _embedded(
     images, particles = task.images, task.images.particles
     state = _below(parameters, _MODEL) | grid_of(particles.box, particles.pixel_size_A)
     model = TrainedAutoencoder.from_state(state, task.config, device)
-    poses, changes, warnings = None, dict[str, float](), tuple[str, ...]()
+    corrections = None
     if task.config.refine_poses:
         corrections = PoseTable(len(particles))
         corrections.load_state_dict(_below(parameters, _CORRECTIONS))
-        poses = corrected_poses(images, corrections, progress)
-        changes, warnings = pose_changes(images.poses, poses)
-        images = FourierImages(particles.with_poses(poses), task.config.window, images.scale)
+    images, found = at_corrected_poses(images, corrections, progress)
     latents = model.embed_images(images, progress)
-    found = Result(poses=poses, latents=latents.mean, latent_std=latents.std, state=state)
-    return replace(found, metrics=changes, warnings=warnings), model
+    return replace(found, latents=latents.mean, latent_std=latents.std, state=state), model
 
 
 def _below(parameters: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

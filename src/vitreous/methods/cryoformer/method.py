@@ -1,6 +1,7 @@
 """CryoFormer: latents and maps of particles with known poses, which may be refined."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from vitreous.methods.cryoformer.model import TrainedCryoFormer
 from vitreous.methods.cryoformer.motion_maps import motion_maps
 from vitreous.methods.cryoformer.training import Training
 from vitreous.nn.encoders import refuse_multiplied, refuse_other_encoder
-from vitreous.reconstruct.fourier_images import FourierImages, corrected_poses, pose_changes
+from vitreous.reconstruct.fourier_images import FourierImages, at_corrected_poses
 
 Train = Callable[[Training], Mapping[str, Tensor]]
 """Trains a task and returns the ``state_dict`` of its module."""
@@ -73,21 +74,16 @@ class CryoFormer:
         task = Training(images, self.dims, self.config, self.maps)
         trained = task.module()
         trained.load_state_dict(train(task))
-        poses, changes, warnings = None, dict[str, float](), tuple[str, ...]()
-        if trained.corrections is not None:
-            poses = corrected_poses(images, trained.corrections, progress)
-            changes, warnings = pose_changes(images.poses, poses)
-            images = FourierImages(particles.with_poses(poses), self.config.window, images.scale)
+        images, found = at_corrected_poses(images, trained.corrections, progress)
         model = TrainedCryoFormer.of(trained.network, self.config, particles.pixel_size_A, device)
         latents = model.embed_images(images, progress)
         maps, share = motion_maps(model, latents.mean, progress)
-        result = Result(
-            poses=poses,
+        result = replace(
+            found,
             latents=latents.mean,
             latent_std=latents.std,
             state=model.state,
             maps=maps,
-            metrics={"moving_share": share, **changes},
-            warnings=warnings,
+            metrics={"moving_share": share, **found.metrics},
         )
         return result, model
