@@ -26,6 +26,7 @@ LARGE_DEG = 10.0
 
 _GROUPS = ("C2", "C3", "C4", "C5", "C6", "C7", "D2", "D3", "D4", "D5", "D7", "T", "O", "I")
 _SAMPLE = 500
+_AS_GOOD = 0.1
 
 
 @dataclass(frozen=True)
@@ -153,8 +154,8 @@ def fitting_group(estimate: Poses, truth: Poses) -> tuple[str, float] | None:
     """Find the point group whose mates explain errors that are large without one.
 
     Errors fall by chance, too, where mates are many: besides :data:`LARGE_DEG`, the median has to fall below half of
-    what chance leaves, which poses of other particles tell. Half of the particles decide the median, so a group that
-    explains half of them is found before a larger one that explains all.
+    what chance leaves, which poses of other particles tell. A subgroup explains a part of the particles, so of the
+    groups that are left only those count whose share of particles within 10° is nearly the largest.
 
     Parameters
     ----------
@@ -175,11 +176,15 @@ def fitting_group(estimate: Poses, truth: Poses) -> tuple[str, float] | None:
         some = torch.linspace(0, len(truth) - 1, min(len(truth), _SAMPLE)).long()
         estimate, truth = estimate.select(some), truth.select(some)
     others = truth.select(torch.randperm(len(truth), generator=torch.Generator().manual_seed(0)))
+    fitting = []
     for group in _GROUPS:
-        median_deg = compare_poses(estimate, truth, 1.0, group).median_deg
-        if median_deg < LARGE_DEG and median_deg < compare_poses(estimate, others, 1.0, group).median_deg / 2:
-            return group, median_deg
-    return None
+        found = compare_poses(estimate, truth, 1.0, group)
+        if found.median_deg < LARGE_DEG:
+            by_chance = compare_poses(estimate, others, 1.0, group)
+            fitting += [(group, found)] if found.median_deg < by_chance.median_deg / 2 else []
+    most = max((found.within_10_deg for _, found in fitting), default=0.0)
+    near = (found for found in fitting if found[1].within_10_deg >= most - _AS_GOOD)
+    return next(((group, found.median_deg) for group, found in near), None)
 
 
 def match_on_ids(
