@@ -8,7 +8,14 @@ import torch
 
 from vitreous.geometry.rotations import random_rotations, rotation_from_axes
 from vitreous.methods.cryoai.config import CryoAIConfig
-from vitreous.methods.cryoai.encoder import DoubleConv, Encoder, gaussian_filters, pools_for
+from vitreous.methods.cryoai.encoder import (
+    DoubleConv,
+    Encoder,
+    PaddedConv,
+    filter_lines,
+    gaussian_filters,
+    pools_for,
+)
 
 SMALL = CryoAIConfig(channels=4, heads=3, shift_range=0.1)
 
@@ -22,6 +29,26 @@ def test_filters_are_gaussians_whose_cut_offs_are_geometric() -> None:
     widths = [float(((filters[i, 0, 5, 5] / filters[i, 0, 5, 6]).log() * 2).sqrt()) for i in range(4)]
     assert [b / a for a, b in pairwise(widths)] == pytest.approx([math.sqrt(10)] * 3, rel=1e-2)
     assert float(filters[4, 0, 5, 5]) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("box", [8, 16, 31])
+def test_filters_as_matrices_are_the_filters(box: int, generator) -> None:
+    images, lines = torch.randn(3, 1, box, box, generator=generator), filter_lines(box)
+    expected = torch.nn.functional.conv2d(images, gaussian_filters(), padding=5)
+    torch.testing.assert_close(lines @ images @ lines.mT, expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("side", [2, 4])
+def test_a_padded_convolution_is_one_at_every_size(side: int, generator) -> None:
+    torch.manual_seed(0)
+    ours, images = PaddedConv(3, 5), torch.randn(4, 3, side, side, generator=generator)
+    plain = torch.nn.Conv2d(3, 5, 3, padding=1)
+    plain.load_state_dict(ours.state_dict())
+    found, expected = ours(images), plain(images)
+    torch.testing.assert_close(found, expected)
+    for output in (found, expected):
+        output.square().sum().backward()
+    torch.testing.assert_close(ours.weight.grad, plain.weight.grad)
 
 
 @pytest.mark.parametrize(("box", "pools"), [(256, 6), (128, 6), (64, 5), (48, 4), (32, 4), (16, 3)])

@@ -18,6 +18,7 @@ _GROWTH = (1, 2, 4, 16, 32)
 _MOST_POOLS, _LEAST_SIDE = 6, 2
 _HEAD_LAYERS = (512, 256)
 _GROUPS = 8
+_FOUR = ((0, 0), (0, 1), (1, 0), (1, 1))
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,35 @@ def gaussian_filters(count: int = _FILTERS) -> Float[Tensor, "filters 1 y x"]:
     return (kernels / kernels.sum((1, 2), keepdim=True))[:, None]
 
 
+def filter_lines(box: int) -> Float[Tensor, "filters y y"]:
+    """Return the filters along one axis as matrices: the kernels are outer products, beyond the image is 0."""
+    lines = gaussian_filters()[:, 0].sum(1)
+    offset = torch.arange(box) - torch.arange(box)[:, None] + FILTER_SIZE // 2
+    return lines[:, offset.clamp(0, FILTER_SIZE - 1)] * ((offset >= 0) & (offset < FILTER_SIZE))
+
+
+class PaddedConv(nn.Conv2d):
+    """A 3 × 3 convolution that is one matrix product where images are 2 × 2 pixels: five of nine taps meet padding.
+
+    Parameters
+    ----------
+    before, after
+        Channels.
+    """
+
+    def __init__(self, before: int, after: int) -> None:
+        super().__init__(before, after, 3, padding=1)
+        self.weight.data = self.weight.data.contiguous(memory_format=torch.channels_last)
+
+    def forward(self, input: Float[Tensor, "b c y x"]) -> Float[Tensor, "b d y x"]:  # noqa: A002  named as torch does
+        """Convolve."""
+        if input.shape[-2:] != (2, 2):
+            return super().forward(input)
+        flat, weight = input.movedim(1, -1).flatten(1), self.weight.movedim(1, -1)
+        taps = (weight[:, 1 - y : 3 - y, 1 - x : 3 - x].flatten(1) for y, x in _FOUR)
+        return torch.stack([nn.functional.linear(flat, some, self.bias) for some in taps], -1).unflatten(-1, (2, 2))
+
+
 def pools_for(box: int) -> int:
     """How often images of ``box`` pixels are halved: six times, or as often as leaves two pixels."""
     return max(pools for pools in range(_MOST_POOLS + 1) if pools == 0 or box >> pools >= _LEAST_SIDE)
@@ -72,7 +102,7 @@ class DoubleConv(nn.Module):
         groups = _GROUPS if after % _GROUPS == 0 else 1
         layers: list[nn.Module] = []
         for channels in (before, after):
-            layers += [nn.Conv2d(channels, after, 3, padding=1), nn.GroupNorm(groups, after), nn.ReLU()]
+            layers += [PaddedConv(channels, after), nn.GroupNorm(groups, after), nn.ReLU()]
         self.layers = nn.Sequential(*layers, nn.MaxPool2d(2) if pooled else nn.Identity())
 
     def forward(self, x: Float[Tensor, "b c y x"]) -> Float[Tensor, "b d v u"]:
@@ -96,7 +126,7 @@ class Encoder(nn.Module):
     def __init__(self, box: int, config: CryoAIConfig) -> None:
         super().__init__()
         self.heads, self.shift_range = config.heads, config.shift_range
-        self.register_buffer("filters", gaussian_filters(), persistent=False)
+        self.register_buffer("filters", filter_lines(box), persistent=False)
         pools, sizes = pools_for(box), [_FILTERS, *(config.channels * growth for growth in _GROWTH)]
         self.features = nn.Sequential(
             *(DoubleConv(*sizes[i : i + 2], pooled=i < pools) for i in range(len(_GROWTH))),
@@ -108,7 +138,7 @@ class Encoder(nn.Module):
 
     def forward(self, images: Images) -> PoseGuesses:
         """Propose poses; shifts lie within the range by a hyperbolic tangent."""
-        filtered = nn.functional.conv2d(images[:, None], self.filters, padding=FILTER_SIZE // 2)
+        filtered = self.filters @ images[:, None] @ self.filters.mT
         features = self.features(filtered)
         axes = self.rotation_head(features).float().reshape(-1, 2, 3)
         shifts = self.shift_head(features).float().unflatten(-1, (self.heads, 2))
