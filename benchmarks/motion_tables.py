@@ -3,8 +3,9 @@
 import statistics
 from collections.abc import Callable
 
-from benchmarks.markdown import Records, figures, grouped, settings, table
+from benchmarks.markdown import NO_FIGURE, Records, figures, grouped, settings, table
 from benchmarks.rows import is_measured
+from vitreous.cli.studies import STUDIES
 
 MOTION_COLUMNS = {
     "train.circular_correlation": "angle: training",
@@ -95,6 +96,34 @@ def flexibility_table(records: Records) -> str:
     )
 
 
+ABLATION_COLUMNS = {
+    "train.circular_correlation": "angle: training",
+    "unseen.circular_correlation": "new particles",
+    "train.fsc_auc_mean": "FSC-AUC: training",
+    "unseen.fsc_auc_mean": "new particles",
+    "unseen.kl_known_new": "KLD training, new particles",
+}
+
+
+def ablation_table(records: Records) -> str:
+    """Means over seeds, one row per setting."""
+    rows = []
+    for same in grouped(records, "seed", "verdict"):
+        study = STUDIES[same[0].settings["table"]]
+        row = same[0].settings["row"]
+        columns = [_mean([record.quality[name] for record in same], 3) for name in ABLATION_COLUMNS]
+        words = " ".join(study.rows[row])
+        rows.append([row, f"`{words}`" if words else NO_FIGURE, str(len(same)), *columns])
+    table_name = records[0].settings["table"]
+    shared = " ".join(STUDIES[table_name].options)
+    return (
+        f"`vitreous benchmark {table_name}`: the phantom's hinge, trained on four fifths of the particles, with"
+        f" `{shared}` and what the row names. Angle: circular correlation with that of the nearest training particles;"
+        " FSC-AUC: mean area under the FSC of decoded with true maps (at most 0.5); ± is the standard deviation over"
+        " seeds.\n\n" + table(["row", "options", "seeds", *ABLATION_COLUMNS.values()], rows)
+    )
+
+
 ROUGH_COLUMNS = {
     "start_median_deg": "median error at the start °",
     "unaligned_median_deg": "at the end °",
@@ -145,6 +174,8 @@ MOTION_TABLES: dict[str, tuple[str, Callable[[Records], str]]] = {
     "motions": ("Motions of particles that training never saw", motions_table),
     "embedding": ("Latents of new particles: speed", embedding_table),
     "flexibility": ("Maps of what moves, beside what does", flexibility_table),
+    "cryoformer-ablation": ("What each part of CryoFormer does", ablation_table),
+    "cryonoo-ablation": ("What each part of CryoNOO does for new particles", ablation_table),
     "rough-poses": ("Poses from a rough start", rough_poses_table),
 }
 """Title and table of every result file."""
