@@ -11,6 +11,8 @@ from vitreous.reconstruct.estep import EStep
 AUTO = "auto"
 """The name that stands for the point group that the map shows."""
 
+_START_RADIUS = 6.0
+
 
 @dataclass(frozen=True)
 class SearchConfig:
@@ -32,7 +34,7 @@ class SearchConfig:
     """Further iterations, at most, while the images are unsure of their poses and become surer: noisy stacks."""
     minibatch: int = 300
     """Images per stochastic iteration."""
-    start_radius: float = 6.0
+    start_radius: float = _START_RADIUS
     """First radius in Fourier pixels."""
     search_radius: float = 12.0
     """Last radius of the stochastic iterations in Fourier pixels."""
@@ -53,18 +55,23 @@ class SearchConfig:
         require_setting(self.iterations >= 5, "--iterations", "at least 5", self.iterations)
         require_setting(self.patience >= 0, "--patience", "at least 0", self.patience)
         require_setting(self.minibatch >= 20, "--minibatch", "at least 20", self.minibatch)
-        require_setting(self.start_radius >= 3, "--start-radius", "at least 3", self.start_radius)
-        require_setting(
-            self.start_radius < self.search_radius <= 100,
-            "--search-radius",
-            "more than --start-radius, at most 100",
-            self.search_radius,
-        )
+        self._require_radii()
         require_setting(0 <= self.shift_range_share <= 0.25, "--shift-range-share", "0 to 0.25", self.shift_range_share)
         require_setting(self.refine_iterations >= 1, "--refine-iterations", "at least 1", self.refine_iterations)
         require_setting(self.estep in get_args(EStep), "--estep", "auto, products or rings", self.estep)
         if self.diameter_A is not None:
             require_setting(0 < self.diameter_A < math.inf, "--diameter-A", "a positive length in Å", self.diameter_A)
+
+    def _require_radii(self) -> None:
+        """Refuse a march that does not go outwards, by the name of an option that was given."""
+        start, last = self.start_radius, self.search_radius
+        require_setting(start >= 3, "--start-radius", "at least 3", start)
+        require_setting(last <= 100, "--search-radius", "at most 100", last)
+        if start == _START_RADIUS:
+            between = f"more than --start-radius, which is {start:g}, at most 100"
+            require_setting(start < last, "--search-radius", between, last)
+        below = f"at least 3, less than --search-radius, which is {last:g}"
+        require_setting(start < last, "--start-radius", below, start)
 
 
 def is_auto(symmetry: str) -> bool:
