@@ -13,6 +13,7 @@ from vitreous.cli.config_file import read_group
 from vitreous.cli.context import RunContext
 from vitreous.cli.flex import FlexModel
 from vitreous.cli.options import Common, Output
+from vitreous.cli.run_files import LATENTS, missing
 from vitreous.cli.running import Estimate, announce, begin, finish, open_folder, read_with
 from vitreous.data import Particles, Result
 from vitreous.errors import InputError
@@ -86,15 +87,17 @@ def load_run(folder: Path) -> tuple[FlexModel, Float[Tensor, "m dims"]]:
         Where the folder is no finished run of that command.
     """
     manifest = Manifest.read(folder)
-    if manifest.name != "flex" or not (folder / STATE).exists():
+    if manifest.name != "flex":
         raise InputError(
-            "this is no finished run of vitreous flex",
-            found="one that has not ended" if manifest.name == "flex" else f"vitreous {manifest.name}",
-            remedy="Name its output folder with --run, or finish it with --resume",
+            "this is no run of vitreous flex",
+            found=f"vitreous {manifest.name}",
+            remedy="Name its output folder with --run",
             path=folder,
         )
+    if not (folder / STATE).exists():
+        raise missing(folder, STATE)
     state = load_tensors(folder / STATE)[0]
-    known = torch.from_numpy(read_latents(folder / "latents.npz")[1])
+    known = torch.from_numpy(read_latents(folder / LATENTS)[1])
     if manifest.config["method"] == "pca":
         from vitreous.methods.pca.model import LinearMaps
 

@@ -9,6 +9,7 @@ from tyro.conf import OmitArgPrefixes, Positional
 
 from vitreous.cli.context import RunContext
 from vitreous.cli.options import Basic
+from vitreous.cli.run_files import PARTICLES, VOLUME, file_of
 from vitreous.cli.tables import show
 from vitreous.data import Particles
 from vitreous.errors import InputError
@@ -78,9 +79,8 @@ class EvaluateMap:
     def run(self, context: RunContext) -> None:
         """Align, compare, show."""
         del context
-        path = self.map / "volume.mrc" if self.map.is_dir() else self.map
         mask = None if self.mask is None else read_map(self.mask)
-        found = compare_maps(read_map(path), read_map(self.truth), mask, align=not self.aligned)
+        found = compare_maps(read_map(file_of(self.map, VOLUME)), read_map(self.truth), mask, align=not self.aligned)
         curve = {"frequency_per_A": found.frequency_per_A.tolist(), "fsc": found.fsc.tolist()}
         show(found.summary(), self.json, unprinted=curve)
         sys.stdout.write("\n" + _curve_as_text(curve["frequency_per_A"], curve["fsc"]))
@@ -95,7 +95,7 @@ def _curve_as_text(frequency_per_A: Sequence[float], fsc: Sequence[float], lines
 
 
 def _with_poses(path: Path) -> Particles:
-    file = path / "particles.star" if path.is_dir() else path
+    file = file_of(path, PARTICLES)
     particles = open_particles(file, contrast="bright")  # pixels are not looked at
     if particles.poses is None:
         raise InputError("the particles have no poses", remedy="Give a file with rlnAngleRot and so on", path=file)

@@ -14,6 +14,7 @@ from tyro.conf import OmitArgPrefixes, Positional
 from vitreous.cli.context import RunContext
 from vitreous.cli.decoded_maps import SimulatedTruth, fsc_of_runs, fsc_with_truth, load_decoder
 from vitreous.cli.options import Basic
+from vitreous.cli.run_files import LATENTS, file_of
 from vitreous.cli.tables import show
 from vitreous.errors import ConfigError
 from vitreous.evaluate.latent_agreement import latent_agreement
@@ -175,5 +176,5 @@ def _parts(names: NDArray[Any]) -> Iterator[tuple[str, NDArray[np.int64]]]:
 
 
 def _read(run: Path) -> tuple[NDArray[Any], Tensor]:
-    ids, z = read_latents(run / "latents.npz" if run.is_dir() else run)
+    ids, z = read_latents(file_of(run, LATENTS))
     return ids, torch.from_numpy(z)

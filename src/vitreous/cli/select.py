@@ -14,6 +14,7 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 from vitreous.cli.context import RunContext
 from vitreous.cli.expressions import rows_where
 from vitreous.cli.options import Basic
+from vitreous.cli.run_files import LATENTS, PARTICLES, file_of
 from vitreous.data import Particles
 from vitreous.errors import ConfigError, InputError
 from vitreous.io import open_particles, write_relion_star
@@ -38,9 +39,9 @@ class Select:
     def run(self, context: RunContext) -> None:
         """Read the table, evaluate the condition, write the rows with all their columns."""
         _refuse_output(self.output, overwrite=self.common.overwrite)
-        file = self.particles / "particles.star" if self.particles.is_dir() else self.particles
+        file = file_of(self.particles, PARTICLES)
         particles = open_particles(file, contrast="bright")  # pixels are not looked at
-        columns = _columns(particles, self.particles / "latents.npz")
+        columns = _columns(particles, self.particles / LATENTS)
         rows = np.flatnonzero(rows_where(self.where, columns))
         if len(rows) == 0:
             raise ConfigError(
