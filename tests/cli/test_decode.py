@@ -11,15 +11,26 @@ from vitreous.cli.main import main
 from vitreous.io.maps import read_map
 
 COMMON = ["--threads", "1", "--quiet"]
+PCA = ["--method", "pca", "--pca.iterations", "3", "--dims", "2", "--clusters", "3", *COMMON, "--contrast", "bright"]
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("decode")
     stack = write_blob_particles(folder, n=64)
-    pca = ["--method", "pca", "--pca.iterations", "3", "--dims", "2", "--clusters", "3"]
-    assert main(["flex", str(stack), *pca, *COMMON, "--contrast", "bright", "-o", str(folder / "flex")]) == 0
+    assert main(["flex", str(stack), *PCA, "-o", str(folder / "flex")]) == 0
     return folder / "flex"
+
+
+@pytest.fixture(scope="module")
+def others(run: Path) -> dict[str, Path]:
+    """Runs of other seeds: of flex, and of embed with it."""
+    stack, folder = str(next(run.parent.glob("*.star"))), run.parent
+    assert main(["flex", stack, *PCA, "--pca.seed", "1", "-o", str(folder / "other")]) == 0
+    for model in ("flex", "other"):
+        embed = ["embed", stack, "--run", str(folder / model), *COMMON, "--contrast", "bright"]
+        assert main([*embed, "-o", str(folder / f"by_{model}")]) == 0
+    return {name: folder / name for name in ("other", "by_flex", "by_other")}
 
 
 def decode(run: Path, out: Path, *words: str) -> Path:
@@ -91,6 +102,28 @@ def test_tables_that_cannot_be_decoded(run, tmp_path, capsys, text: str, said: s
     assert main(["decode", "--run", str(run), "--latents", str(tmp_path / "z.csv"), "-o", str(out)]) == 2
     assert said in capsys.readouterr().err
     assert not out.exists()
+
+
+@pytest.mark.parametrize("name", ["other/latents.npz", "other/volumes/latents.csv", "by_other/latents.npz"])
+def test_latents_of_another_run_with_as_many_dimensions_are_refused(run, others, tmp_path, capsys, name: str) -> None:
+    words = ["decode", "--run", str(run), "--latents", str(run.parent / name), "-o", str(tmp_path / "out"), *COMMON]
+    assert main(words) == 2
+    said = capsys.readouterr().err
+    assert f"of another run, and mean nothing to this one (expected --run {others['other']}, found --run {run})" in said
+    assert main(["evaluate", "latents", str(run), "--known", str(others["by_other"])]) == 2
+    assert "of another run" in capsys.readouterr().err
+
+
+def test_embedded_latents_are_those_of_the_run_until_it_is_made_again(run, others, tmp_path, capsys) -> None:
+    embedded = others["by_flex"] / "latents.npz"
+    assert len(points(decode(run, tmp_path / "own", "--latents", str(embedded)))[0]) == 64
+    state = run / "state.safetensors"
+    kept = state.read_bytes()
+    state.write_bytes((others["other"] / state.name).read_bytes())
+    words = ["decode", "--run", str(run), "--latents", str(embedded), "-o", str(tmp_path / "out"), *COMMON]
+    assert main(words) == 2
+    state.write_bytes(kept)
+    assert "was made again after these latents" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

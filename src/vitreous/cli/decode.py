@@ -14,6 +14,7 @@ from tyro.conf import OmitArgPrefixes, arg
 
 from vitreous.cli.context import RunContext
 from vitreous.cli.embed import load_run
+from vitreous.cli.latent_owner import refuse_other_owner
 from vitreous.cli.options import Basic, Output
 from vitreous.cli.running import write_report_of
 from vitreous.compute.memory import peak_memory_MB
@@ -96,6 +97,7 @@ class Decode:
         if self.latents is None:
             way = list(self._way(known, str(self.along)))
             return {f"{self.along}_{number:03d}": z for number, z in enumerate(way, 1)}
+        refuse_other_owner(self.latents, self.run_folder, "--run")
         names, z = read_points(self.latents)
         if z.shape[1] != known.shape[1]:
             raise InputError(

@@ -13,6 +13,7 @@ from tyro.conf import OmitArgPrefixes, Positional
 
 from vitreous.cli.context import RunContext
 from vitreous.cli.decoded_maps import SimulatedTruth, fsc_of_runs, fsc_with_truth, load_decoder
+from vitreous.cli.latent_owner import refuse_other_owner
 from vitreous.cli.options import Basic
 from vitreous.cli.run_files import LATENTS, file_of
 from vitreous.cli.tables import show
@@ -91,6 +92,8 @@ class EvaluateLatents:
         """Match the particles by id, compare, show."""
         del context
         ids, z = _read(self.latents)
+        if self.known is not None:
+            refuse_other_owner(self.latents, self.known, "--known")
         figures: dict[str, Any] = {}
         if self.truth is not None:
             figures |= self._by_truth(ids, z, SimulatedTruth.read(self.truth))
