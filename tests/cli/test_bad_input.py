@@ -4,6 +4,7 @@ import errno
 import os
 from pathlib import Path
 
+import mrcfile
 import pytest
 import torch
 
@@ -153,6 +154,21 @@ def test_select_refuses(star, tmp_path, capsys):
     assert "none of 40" in refused(capsys, "select", star, "-o", out, "--where", "rlnAngleTilt < -1")
     assert ".star" in refused(capsys, "select", star, "-o", tmp_path / "out.csv", "--where", "rlnAngleTilt > 1")
     assert not out.exists()
+
+
+def test_select_leaves_out_what_cannot_be_used(tmp_path, capsys):
+    star = write_blob_particles(tmp_path, n=40)
+    with mrcfile.mmap(star.with_suffix(".mrcs"), mode="r+") as stack:
+        stack.data[[3, 17]] = 0.0
+    line = refused(capsys, "reconstruct", star, "-o", tmp_path / "run", "--quiet")
+    assert "4@particles.mrcs is constant" in line
+    assert "`vitreous select STACK --usable -o good.star`" in line
+    good = tmp_path / "good.star"
+    assert main(["select", str(star), "--usable", "-o", str(good)]) == 0
+    assert "38 of 40" in capsys.readouterr().out
+    assert main(["reconstruct", str(good), "-o", str(tmp_path / "run"), "--quiet"]) == 0
+    capsys.readouterr()
+    assert "there is no condition" in refused(capsys, "select", star, "-o", tmp_path / "none.star")
 
 
 @pytest.mark.parametrize("command", ["reconstruct", "abinitio"])

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import torch
 
-from vitreous.data import ImageSource
+from vitreous.data import ImageSource, SubsetSource
 from vitreous.errors import ConfigError, InputError
 from vitreous.fourier.transform import fourier_crop
-from vitreous.io.stacks import StackSource, write_stack
+from vitreous.io.stacks import StackSource, usable_images, write_stack
 
 
 def write(path, images, dtype=np.float32):
@@ -135,10 +135,37 @@ def test_constant_images_are_named(tmp_path, noise, value, options):
         source.read(torch.arange(40))
 
 
+@pytest.mark.filterwarnings("ignore:Data array contains", "ignore:invalid value encountered")
+def test_all_images_that_cannot_be_used_are_counted_and_five_are_named(tmp_path, noise):
+    images = noise.numpy().copy()
+    images[[31, 8], 3, 3] = np.nan
+    source = whole(write(tmp_path / "a.mrcs", images), 40)
+    with pytest.raises(InputError, match=r"2 of 40 .*: 9@a\.mrcs holds NaN .*, 32@a\.mrcs holds NaN .* values\. "):
+        source.read(torch.arange(9))
+    images[20:25] = 1.0
+    source = whole(write(tmp_path / "b.mrcs", images), 40)
+    wanted = r"7 of 40 .*: 9@b\.mrcs holds NaN.*, 21@b\.mrcs is constant.* 24@b\.mrcs is constant, and 2 more\. "
+    with pytest.raises(InputError, match=wanted):
+        source.read(torch.arange(40))
+    bad = np.flatnonzero(~usable_images(SubsetSource(source, torch.arange(5, 40))))
+    assert bad.tolist() == [row - 5 for row in (8, 20, 21, 22, 23, 24, 31)]
+
+
+def test_looking_for_images_that_cannot_be_used_ends(tmp_path, noise, monkeypatch):
+    images = noise.clone()
+    images[::10] = 0.0
+    monkeypatch.setattr("vitreous.io.stacks._CHUNK_BYTES", 4 * 32 * 32 * 15)
+    source = whole(write(tmp_path / "a.mrcs", images), 40)
+    assert source.unusable(limit_s=0.0) == ({0: "is constant", 10: "is constant"}, False)
+    monkeypatch.setattr("vitreous.io.stacks._SEARCH_S", 0.0)
+    with pytest.raises(InputError, match=r"at least 2 of 40 images cannot be used: 1@a\.mrcs is constant"):
+        source.read(torch.arange(40))
+
+
 def test_masked_images_are_refused_by_the_normalisation(tmp_path, noise):
     y, x = np.mgrid[:32, :32] - 16
     source = whole(write(tmp_path / "a.mrcs", noise.numpy() * (np.hypot(x, y) < 14)), 40)
-    with pytest.raises(InputError, match=r"background of the image has no variance.*without a mask"):
+    with pytest.raises(InputError, match=r"40 of 40 .*1@a\.mrcs has no variance in its background.*without a mask"):
         source.read(torch.arange(40))
 
 

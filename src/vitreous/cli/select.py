@@ -18,6 +18,7 @@ from vitreous.cli.run_files import LATENTS, PARTICLES, file_of
 from vitreous.data import Particles
 from vitreous.errors import ConfigError, InputError
 from vitreous.io import open_particles, write_relion_star
+from vitreous.io.stacks import usable_images
 from vitreous.runs.reader import read_latents
 
 
@@ -28,13 +29,21 @@ class Select:
     particles: Positional[Path]
     """A .star file or the folder of a run, whose latents then count as columns z1, z2 and so on."""
 
-    where: str
-    """Condition such as 'rlnClassNumber == 1 and z1 > 0.5': comparisons joined by and, or, not."""
-
     output: Annotated[Path, arg(aliases=("-o",), metavar="STAR")]
     """The .star file to write."""
 
+    where: str | None = None
+    """Condition such as 'rlnClassNumber == 1 and z1 > 0.5': comparisons joined by and, or, not."""
+
+    usable: bool = False
+    """Read all images, and leave out those that are constant or hold NaN."""
+
     common: OmitArgPrefixes[Basic] = field(default_factory=Basic)
+
+    def __post_init__(self) -> None:
+        """Refuse a call that would select everything."""
+        if self.where is None and not self.usable:
+            raise ConfigError("there is no condition", remedy="Give --where CONDITION or --usable")
 
     def run(self, context: RunContext) -> None:
         """Read the table, evaluate the condition, write the rows with all their columns."""
@@ -42,11 +51,16 @@ class Select:
         file = file_of(self.particles, PARTICLES)
         particles = open_particles(file, contrast="bright")  # pixels are not looked at
         columns = _columns(particles, self.particles / LATENTS)
-        rows = np.flatnonzero(rows_where(self.where, columns))
-        if len(rows) == 0:
+        chosen = np.ones(len(particles), bool) if self.where is None else rows_where(self.where, columns)
+        if not chosen.any():
             raise ConfigError(
                 f"--where {self.where!r} selects none of {len(particles)} particles", remedy="Change the condition"
             )
+        if self.usable:
+            chosen &= usable_images(particles.source)
+        rows = np.flatnonzero(chosen)
+        if len(rows) == 0:
+            raise InputError("no image can be used", remedy="Extract the particles again", path=file)
         write_relion_star(self.output, particles.select(torch.from_numpy(rows)))
         if not context.common.quiet:
             sys.stdout.write(f"{len(rows)} of {len(particles)} particles · {self.output}\n")

@@ -1,6 +1,8 @@
 """Particle images in MRC stacks: read when they are needed, in batches, from one file or from many thousands."""
 
 import copy
+import math
+import time
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -11,18 +13,23 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vitreous.data import ImageSource, SubsetSource
 from vitreous.errors import ConfigError, InputError
 from vitreous.fourier.transform import fourier_crop
 from vitreous.io.background import Background
 from vitreous.io.mrc import MrcHeader, read_header
 from vitreous.io.open_files import OpenFiles
 from vitreous.io.stack_writer import StackWriter, write_stack
-from vitreous.typing import Images, Int
+from vitreous.io.unusable import CONSTANT, NO_NOISE, NOT_FINITE, unusable_error
+from vitreous.typing import Bool, Images, Int
 
-__all__ = ["StackSource", "StackWriter", "write_stack"]
+__all__ = ["StackSource", "StackWriter", "usable_images", "write_stack"]
 
 _CHUNK_BYTES = 8 << 20
 """Float32 pixels handled at a time: temporary memory stays at a few times this, whatever is asked for."""
+
+_SEARCH_S = 20.0
+"""How long images are looked through for all that are to be named in an error."""
 
 
 @final
@@ -136,10 +143,33 @@ class StackSource:
         step = max(1, _CHUNK_BYTES // (4 * self._file_box**2))
         for start in range(0, len(order), step):
             places = order[start : start + step]
-            out[torch.from_numpy(places)] = self._read_chunk(rows[places])
+            images, unusable = self._read_chunk(rows[places])
+            if unusable.any():
+                self._refuse()
+            out[torch.from_numpy(places)] = images
         return out
 
-    def _read_chunk(self, rows: NDArray[Any]) -> Images:
+    def unusable(self, limit_s: float = math.inf) -> tuple[dict[int, str], bool]:
+        """Look through all images, or through as many as the time allows, for some that cannot be used.
+
+        Returns
+        -------
+        reasons, is_whole
+            What is wrong with each, by row; whether all images were looked at.
+        """
+        reasons: dict[int, str] = {}
+        end = time.monotonic() + limit_s
+        order = np.lexsort((self._slice_index, self._file_index))
+        step = max(1, _CHUNK_BYTES // (4 * self._file_box**2))
+        for start in range(0, len(order), step):
+            rows = order[start : start + step]
+            reasons |= {int(row): self._reason(int(row)) for row in rows[self._read_chunk(rows)[1].numpy()]}
+            if reasons and time.monotonic() > end:
+                return reasons, start + step >= len(order)
+        return reasons, True
+
+    def _read_chunk(self, rows: NDArray[Any]) -> tuple[Images, Bool[Tensor, " n"]]:
+        """Read neighbouring images, and tell which cannot be used."""
         files, sections = self._file_index[rows], self._slice_index[rows]
         pixels = np.empty((len(rows), self._file_box, self._file_box), np.float32)
         breaks = np.flatnonzero((np.diff(files) != 0) | (np.diff(sections) != 1)) + 1
@@ -154,9 +184,7 @@ class StackSource:
             unusable = ~flat.sum(dim=1).isfinite() | (flat.amax(dim=1) == flat.amin(dim=1))
         else:
             unusable = self._background.normalise_(images)
-        if unusable.any():
-            self._refuse(int(rows[int(unusable.nonzero()[0, 0])]))
-        return images.mul_(self._sign) if self._sign != 1.0 else images
+        return images.mul_(self._sign) if self._sign != 1.0 else images, unusable
 
     def _read_run(self, out: NDArray[np.float32], header: MrcHeader, section: int) -> None:
         native = header.dtype == out.dtype
@@ -165,19 +193,21 @@ class StackSource:
         if not native:
             out[...] = raw
 
-    def _refuse(self, row: int) -> None:
+    def _refuse(self) -> None:
+        """Raise the error that names the images that cannot be used."""
+        reasons, is_whole = self.unusable(_SEARCH_S)
+        path = self._headers[self._file_index[next(iter(reasons))]].path
+        named = {self._name(row): reason for row, reason in reasons.items()}
+        raise unusable_error(named, path, len(self), is_whole=is_whole)
+
+    def _reason(self, row: int) -> str:
         """Say what is wrong with an image that could not be normalised."""
         header = self._headers[self._file_index[row]]
         pixels = np.empty((self._file_box, self._file_box), np.float32)
         self._read_run(pixels, header, int(self._slice_index[row]))
         if not np.isfinite(pixels).all():
-            what, remedy = "the image holds NaN or infinite values", "Leave this particle out, or extract it again"
-        elif pixels.min() == pixels.max():
-            what, remedy = "the image is constant", "Leave this particle out, or extract it again"
-        else:
-            what = "the background of the image has no variance"
-            remedy = "Extract the particles without a mask: normalisation needs the noise around them"
-        raise InputError(what, remedy=remedy, path=header.path, particle=self._name(row))
+            return NOT_FINITE
+        return CONSTANT if pixels.min() == pixels.max() else NO_NOISE
 
     def _name(self, row: int) -> str:
         if self._ids is not None:
@@ -201,6 +231,16 @@ class StackSource:
                 path=header.path,
                 particle=self._name(row),
             )
+
+
+def usable_images(source: ImageSource) -> NDArray[np.bool_]:
+    """Read all images of a source and tell which can be used; those in memory were read before."""
+    if isinstance(source, SubsetSource):
+        return usable_images(source.parent)[source.indices.numpy()]
+    found = np.ones(len(source), bool)
+    if isinstance(source, StackSource):
+        found[list(source.unusable()[0])] = False
+    return found
 
 
 def _common_box(headers: Sequence[MrcHeader]) -> int:
