@@ -2,10 +2,12 @@
 
 import statistics
 from collections.abc import Callable
+from itertools import product
 
 from benchmarks.markdown import NO_FIGURE, Records, figures, grouped, settings, table
 from benchmarks.rows import is_measured
 from vitreous.cli.studies import STUDIES
+from vitreous.evaluate.records import BenchmarkRecord
 
 MOTION_COLUMNS = {
     "train.circular_correlation": "angle: training",
@@ -124,6 +126,56 @@ def ablation_table(records: Records) -> str:
     )
 
 
+PARITY_COLUMNS = {
+    "fsc_auc_mean": ("FSC-AUC", 3),
+    "circular_correlation": ("angle", 3),
+    "residual": ("residual", 4),
+    "seconds_per_epoch": ("s per epoch", 1),
+    "cpu_seconds": ("processor s", 0),
+}
+
+
+def parity_table(records: Records) -> str:
+    """Means over seeds, and how they compare with those of the package under the same conditions."""
+    names = ("recipe", "snr", "n", "box", "width", "layers", "dims", "batch", "epochs", "threads")
+    header = ["program", "recipe", "SNR", "images", "box px", *names[4:], "seeds"]
+    header += [title for title, _ in PARITY_COLUMNS.values()]
+    rows = []
+    for same in grouped([record for record in records if is_measured(record)], "seed", "verdict"):
+        values = [_mean([r.quality[name] for r in same], digits) for name, (_, digits) in PARITY_COLUMNS.items()]
+        memory = _mean([r.peak_memory_MB for r in same], 0)
+        known = [*settings(same[0], "program", *names), str(len(same))]
+        rows.append([*known, *values, memory, *_beside_the_package(same, records)])
+    return (
+        "The autoencoder of CryoDRGN, trained with the same settings on the same stacks with true poses. FSC-AUC is the"
+        " mean area under the FSC of decoded with true maps (at most 0.5), of one training image of each state; the"
+        " residual is the mean square of the last epoch's. Seconds per epoch are those of each program's own log, the"
+        " median; processor time and memory are those of the whole command. Differences and ratios are means over"
+        " the seeds that both have; ± is the standard deviation over seeds.\n\n"
+        + table([*header, "MB", "FSC-AUC less theirs", "time / theirs", "MB / theirs"], rows)
+        + _missing(records)
+    )
+
+
+def _beside_the_package(same: Records, records: Records) -> list[str]:
+    """Differences of quality, and ratios of time and memory, to the package's rows under the same conditions."""
+    package = [record for record in records if is_measured(record) and _is_of_the_package(record)]
+    pairs = [(mine, theirs) for mine, theirs in product(same, package) if _conditions(mine) == _conditions(theirs)]
+    if not pairs or _is_of_the_package(same[0]):
+        return [NO_FIGURE] * 3
+    areas = [mine.quality["fsc_auc_mean"] - theirs.quality["fsc_auc_mean"] for mine, theirs in pairs]
+    times = [mine.quality["seconds_per_epoch"] / theirs.quality["seconds_per_epoch"] for mine, theirs in pairs]
+    return [_mean(areas, 3), _mean(times, 2), _mean([m.peak_memory_MB / t.peak_memory_MB for m, t in pairs], 2)]
+
+
+def _is_of_the_package(record: BenchmarkRecord) -> bool:
+    return record.settings["program"].startswith("cryodrgn")
+
+
+def _conditions(record: BenchmarkRecord) -> dict[str, object]:
+    return {name: value for name, value in record.settings.items() if name not in ("program", "verdict")}
+
+
 ROUGH_COLUMNS = {
     "start_median_deg": "median error at the start °",
     "unaligned_median_deg": "at the end °",
@@ -172,6 +224,7 @@ def _mean(values: list[float], digits: int) -> str:
 
 MOTION_TABLES: dict[str, tuple[str, Callable[[Records], str]]] = {
     "motions": ("Motions of particles that training never saw", motions_table),
+    "parity": ("The same autoencoder by the cryodrgn package", parity_table),
     "embedding": ("Latents of new particles: speed", embedding_table),
     "flexibility": ("Maps of what moves, beside what does", flexibility_table),
     "cryoformer-ablation": ("What each part of CryoFormer does", ablation_table),

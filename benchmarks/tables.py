@@ -33,8 +33,8 @@ own machine, `make bench`, or one of its steps:
     python -m benchmarks.tables
 
 `python -m benchmarks.engine --help`, and the same of `benchmarks.peers` and `benchmarks.estep`, say how the tables of
-the engine are made, `python -m benchmarks.motions --help` and the same of `benchmarks.flexibility` and
-`benchmarks.rough_poses` how those of motions and of poses that are learned with them; those take hours.
+the engine are made, `python -m benchmarks.motions --help` and the same of `benchmarks.parity`, `benchmarks.flexibility`
+and `benchmarks.rough_poses` how those of motions and of poses that are learned with them; those take hours.
 `python -m benchmarks.hash_grid` takes minutes. RELION is compared with where it is installed. `vitreous benchmark`
 lists tables that come with the package, and `vitreous benchmark NAME -o DIR` runs one.
 """

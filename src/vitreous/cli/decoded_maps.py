@@ -1,7 +1,7 @@
 """Maps decoded at the latents of single images, beside true maps or those of another run."""
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -107,15 +107,21 @@ def fsc_with_truth(
     model: FlexModel, z: Tensor, truth: SimulatedTruth, rows: NDArray[np.int64], images: int
 ) -> dict[str, Any]:
     """FSC areas of maps decoded for one image of each state, at most so many states, against the true maps."""
+    chosen = images_of_states(truth.states[rows], images)
+    return fsc_of_maps((model.volume(z[row]) for row in chosen), truth, rows[chosen])
+
+
+def images_of_states(states: NDArray[np.int64], images: int) -> list[int]:
+    """Draw one image of each state, at most so many states; the same states give the same images."""
     generator = torch.Generator().manual_seed(0)
-    chosen = one_image_per_state(torch.from_numpy(truth.states[rows]), generator)
-    chosen = chosen[torch.randperm(len(chosen), generator=generator)[:images]]
+    chosen = one_image_per_state(torch.from_numpy(states), generator)
+    return chosen[torch.randperm(len(chosen), generator=generator)[:images]].tolist()
 
-    def pairs() -> Iterator[tuple[Volume, Volume]]:
-        for row in chosen.tolist():
-            yield model.volume(z[row]), truth.map_of(int(truth.states[rows[row]]))
 
-    return per_image_fsc(pairs()).summary()
+def fsc_of_maps(maps: Iterable[Volume], truth: SimulatedTruth, rows: NDArray[np.int64]) -> dict[str, Any]:
+    """FSC areas of maps against those of the states of as many particles, whose rows in the truth are given."""
+    pairs = ((volume, truth.map_of(int(truth.states[row]))) for volume, row in zip(maps, rows, strict=True))
+    return per_image_fsc(pairs).summary()
 
 
 def fsc_of_runs(models: Sequence[FlexModel], latents: Sequence[Tensor], images: int) -> dict[str, Any]:
