@@ -67,7 +67,8 @@ def test_the_decoder_makes_the_images_that_simulation_makes() -> None:
     scene = moving_blobs(8)
     module = task(8, volume="voxels").module()
     blobs = blob_map(0.0, 16).values
-    module.volume.voxels.data = torch.view_as_real(FourierVolume.from_map(blobs, 1).grid).clone()
+    voxels = torch.view_as_real(FourierVolume.from_map(blobs, 1).grid)
+    module.volume.voxels.data = voxels / module.volume.unit
     poses = scene.particles.poses
     ctf = torch.linspace(-1, 1, len(module.kxy)).expand(8, -1)
     whole = render_transforms(FourierVolume.from_map(blobs, 6), poses, Optics.without_ctf(8), PIXEL_SIZE_A)
@@ -93,6 +94,16 @@ def test_images_are_read_in_both_boxes_over_the_same_field() -> None:
     kx, ky = reader.disc.kx.long(), reader.disc.ky.long()
     ratio = (views.values / full[:, ky, kx])[:, 1:]
     torch.testing.assert_close(ratio, ratio[:1, :1].expand(ratio.shape), rtol=1e-3, atol=1e-5)
+
+
+def test_voxels_begin_in_units_of_what_images_have_in_their_shell() -> None:
+    reader = ImageReader(moving_blobs(40).particles, CryoAIConfig())
+    views, amplitude, shell = reader.views(torch.arange(40)), reader.amplitude(), reader.disc.shell
+    for number in (0, 1, 3):
+        values, ctf = views.values[:, shell == number], views.ctf[:, shell == number]
+        expected = values.abs().square().mean() / ctf.square().mean().clamp_min(1e-3)
+        assert float(amplitude[number] ** 2) == pytest.approx(float(expected), rel=1e-3)
+    assert amplitude[0] > 10 * amplitude[-1] > 0
 
 
 def test_only_the_best_pose_learns() -> None:

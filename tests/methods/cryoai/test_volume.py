@@ -78,6 +78,18 @@ def test_slices_between_voxels_are_those_of_the_map_with_the_interpolations_wind
     torch.testing.assert_close(volume.values(), blob, atol=0.02, rtol=0)
 
 
+def test_voxels_are_in_units_of_the_amplitude_of_their_shell(generator) -> None:
+    amplitude = torch.linspace(3.0, 0.5, BOX // 2 + 1)
+    plain, scaled = VoxelVolume(BOX), VoxelVolume(BOX, amplitude)
+    scaled.voxels.data = plain.voxels.data = torch.randn(plain.voxels.shape, generator=generator)
+    ratio = (scaled.grid() / plain.grid()).detach().real
+    centre = BOX // 2
+    assert float(ratio[centre, centre, 0]) == pytest.approx(3.0)
+    assert float(ratio[centre, centre + 2, 0]) == pytest.approx(float(amplitude[2]))
+    assert float(ratio[centre + 3, centre, 4]) == pytest.approx(float(amplitude[5]))
+    assert float(ratio[0, 0, -1]) == pytest.approx(0.5)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_gradients_reach_the_map_and_the_rotations(kind: str, generator) -> None:
     volume, rotations = volume_of(kind), random_rotations(2, generator).requires_grad_()

@@ -15,6 +15,8 @@ from vitreous.typing import Complex, Float, Images, Int
 
 _WINDOW_END = 0.99
 _SAMPLE = 500
+_LEAST_TRANSFER = 1e-3
+"""Mean squared contrast transfer below which it is not divided by."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class ImageReader:
         self.input_box = even_box(config.encoder_box, particles.box)
         self.disc = disc_of(self.box)
         self.window = circle(particles.box, config.window)
-        sample = self._windowed(torch.arange(0, len(particles), max(1, len(particles) // _SAMPLE)))
+        sample = self._windowed(self._sample())
         self.scale, self.input_scale = (
             max(float(fourier_crop(sample, box).std()), 1e-12) for box in (self.box, self.input_box)
         )
@@ -66,6 +68,23 @@ class ImageReader:
         """Side of a pixel of the cropped images in Å."""
         return self.particles.pixel_size_A * self.particles.box / self.box
 
+    def amplitude(self) -> Float[Tensor, " shells"]:
+        """Root mean square over a sample of the coefficients of every shell, over that of their contrast transfer.
+
+        That of the map where there is no noise; with noise it is that of the images where this is the stronger.
+        """
+        views, shells = self.views(self._sample()), self.box // 2 + 1
+        power, transfer, count = (
+            torch.zeros(shells).index_add_(0, self.disc.shell, each)
+            for each in (
+                views.values.abs().square().mean(0),
+                views.ctf.square().mean(0),
+                torch.ones(len(self.disc.shell)),
+            )
+        )
+        unit = (power / transfer.clamp_min(_LEAST_TRANSFER * count)).sqrt()
+        return unit.clamp_min(1e-3 * unit.max())
+
     def views(self, rows: Int[Tensor, " b"]) -> Views:
         """Read some images."""
         particles, images = self.particles, self._windowed(rows)
@@ -76,6 +95,9 @@ class ImageReader:
             coefficients / self.scale,
             ctf.square() if particles.ctf_premultiplied else ctf,
         )
+
+    def _sample(self) -> Int[Tensor, " b"]:
+        return torch.arange(0, len(self), max(1, len(self) // _SAMPLE))
 
     def _windowed(self, rows: Tensor) -> Tensor:
         return self.particles.images(rows) * self.window

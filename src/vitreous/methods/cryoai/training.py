@@ -30,6 +30,8 @@ class Network(nn.Module):
         Sides of the decoder's and the encoder's images.
     config
         Networks and loss.
+    amplitude
+        Of the map's coefficients in every shell; see :class:`~vitreous.methods.cryoai.volume.VoxelVolume`.
 
     Attributes
     ----------
@@ -44,7 +46,9 @@ class Network(nn.Module):
     explained: Tensor
     steps_done: Tensor
 
-    def __init__(self, box: int, input_box: int, config: CryoAIConfig) -> None:
+    def __init__(
+        self, box: int, input_box: int, config: CryoAIConfig, amplitude: Float[Tensor, " shells"] | None = None
+    ) -> None:
         super().__init__()
         self.box, self.config = box, config
         rounds = -(-config.steps // config.round_steps)
@@ -52,7 +56,7 @@ class Network(nn.Module):
         self.register_buffer("explained", torch.zeros(rounds))
         self.register_buffer("steps_done", torch.tensor(0))
         self.encoder = Encoder(input_box, config)
-        self.volume = make_volume(box, config)
+        self.volume = make_volume(box, config, amplitude)
 
     @property
     def disc(self) -> Disc:
@@ -130,7 +134,7 @@ class Training:
 
     def module(self) -> Network:
         """Make the networks."""
-        return Network(self.reader.box, self.reader.input_box, self.config)
+        return Network(self.reader.box, self.reader.input_box, self.config, self.reader.amplitude())
 
     def optimizer(self, module: nn.Module) -> Optimizer:
         """Make Adam; voxels have a rate of their own."""

@@ -18,7 +18,7 @@ from vitreous.methods.cryoai.config import CryoAIConfig
 from vitreous.nn.positional import PositionalEncoding
 from vitreous.nn.siren import Siren
 from vitreous.physics.slices import FourierVolume, gridding_window
-from vitreous.typing import Complex, Float, Map, Rotations
+from vitreous.typing import Complex, Float, Int, Map, Rotations
 
 _POINTS_AT_ONCE = 16_384
 _SMALL = 1e-3
@@ -42,10 +42,10 @@ class LearnedVolume(nn.Module, ABC):
         """Return the map whose projections have these coefficients times the box."""
 
 
-def make_volume(box: int, config: CryoAIConfig) -> LearnedVolume:
-    """Make what ``config.volume`` names, for images of an even ``box``."""
+def make_volume(box: int, config: CryoAIConfig, amplitude: Float[Tensor, " shells"] | None = None) -> LearnedVolume:
+    """Make what ``config.volume`` names, for images of an even ``box``; voxels are in units of ``amplitude``."""
     if config.volume == "voxels":
-        return VoxelVolume(box)
+        return VoxelVolume(box, amplitude)
     return ImplicitVolume(box, _network(box, config))
 
 
@@ -150,16 +150,23 @@ class VoxelVolume(LearnedVolume):
     ----------
     box
         Even side of the images in pixels.
+    amplitude
+        Unit of the voxels of every shell, 1 by default. An optimiser that moves every number by its rate learns all
+        shells alike where that is about the size of their coefficients.
     """
 
-    def __init__(self, box: int) -> None:
+    unit: Tensor
+
+    def __init__(self, box: int, amplitude: Float[Tensor, " shells"] | None = None) -> None:
         super().__init__()
         self.box = box
         self.voxels = nn.Parameter(_SMALL * torch.randn(box + 1, box + 1, box // 2 + 1, 2))
+        amplitude = torch.ones(box // 2 + 1) if amplitude is None else amplitude
+        self.register_buffer("unit", amplitude[_shells(box)][..., None])
 
     def grid(self) -> Complex[Tensor, "g g h"]:
         """Voxels of which those on the plane ``kx = 0`` are Friedel mates."""
-        half = torch.view_as_complex(self.voxels)
+        half = torch.view_as_complex(self.voxels * self.unit)
         plane = half[..., :1]
         return torch.cat([(plane + plane.flip((0, 1)).conj()) / 2, half[..., 1:]], -1)
 
@@ -176,6 +183,13 @@ class VoxelVolume(LearnedVolume):
         transform = self.grid().detach().cpu()[order][:, order]
         transform = transform * (half_space_radii(box) < box / 2)
         return irfft3_centred(transform, box) * gridding_window(box, 1)
+
+
+def _shells(box: int) -> Int[Tensor, "g g h"]:
+    """Shells of the voxels, those beyond Nyquist's frequency in the last."""
+    k = torch.arange(-(box // 2), box // 2 + 1)
+    radius = (k[:, None, None] ** 2 + k[:, None] ** 2 + k[box // 2 :] ** 2).sqrt()
+    return (radius + 0.5).long().clamp_max(box // 2)
 
 
 def decoded_map(volume: LearnedVolume, scale: float, voxel_size_A: float) -> Volume:
