@@ -2,7 +2,7 @@
 
 import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +15,7 @@ from vitreous.cli.flex import FlexModel
 from vitreous.cli.options import Common, Output
 from vitreous.cli.run_files import LATENTS, missing
 from vitreous.cli.running import Estimate, announce, begin, finish, open_folder, read_with
+from vitreous.compute.progress import SilentProgress
 from vitreous.data import Particles, Result
 from vitreous.errors import InputError
 from vitreous.io import ReadOptions, open_particles_with
@@ -24,8 +25,11 @@ from vitreous.runs.reader import read_latents
 from vitreous.runs.store import STATE
 from vitreous.typing import Float, Tensor
 
-_SECONDS_PER_PIXEL = 3e-7
-"""Rough time on one core to read, transform and encode a pixel."""
+_TRIED = 16
+"""Images that are embedded to tell how long all will take."""
+
+_REST_SECONDS = 1.0
+"""Of one core: to write the result and its report."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +55,27 @@ class Embed:
         model, known = load_run(self.run_folder)
         particles = open_particles_with(self.stack, self.reading)
         check_fit(particles, model)
-        announce(context, particles, Estimate(1e9, _SECONDS_PER_PIXEL * len(particles) * particles.box**2))
+        seconds = 0.0 if context.common.quiet else _core_seconds(model, particles)
+        announce(context, particles, Estimate(1e9, seconds))
         inputs = (self.stack, self.run_folder / STATE, *read_with(self.reading))
         with open_folder(context, self.output, particles, inputs) as folder:
             finish(context, folder, embedded(model, known, particles, context), particles)
+
+
+def _core_seconds(model: FlexModel, particles: Particles) -> float:
+    """Estimate the time on one core from a few images, and of a descent from one of its steps."""
+    from vitreous.methods.cryodrgn.autodecoder import TrainedAutodecoder
+
+    tried, times = model, len(particles) / min(_TRIED, len(particles))
+    if isinstance(model, TrainedAutodecoder):
+        # how sure latents are is asked of each dimension, ahead and behind, in a third of a step
+        rest = (1 + 2 * model.dims) / 3
+        tried = replace(model, settings=replace(model.settings, embed_steps=1))
+        times *= (model.settings.embed_steps + rest) / (1 + rest)
+    tried.embed(particles.select(torch.arange(1)), SilentProgress())  # makes what is kept
+    started = time.monotonic()
+    tried.embed(particles.select(torch.arange(min(_TRIED, len(particles)))), SilentProgress())
+    return times * (time.monotonic() - started) * torch.get_num_threads() + _REST_SECONDS
 
 
 def embedded(model: FlexModel, known: Float[Tensor, "m dims"], particles: Particles, context: RunContext) -> Result:

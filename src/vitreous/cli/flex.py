@@ -1,7 +1,7 @@
 """``vitreous flex``: latents of particles with known poses, and maps along them."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
@@ -19,6 +19,7 @@ from vitreous.cli.running import (
     finish,
     open_folder,
     read_with,
+    require_memory,
 )
 from vitreous.compute.device import resolve_device
 from vitreous.compute.progress import Progress
@@ -28,7 +29,6 @@ from vitreous.io import ReadOptions, open_particles_with
 from vitreous.methods.cryodrgn.config import AutodecoderConfig, CryoDrgnConfig
 from vitreous.methods.cryodrgn.noo_config import CryoNooConfig
 from vitreous.methods.cryoformer.config import CryoFormerConfig
-from vitreous.methods.cryoformer.cost import points_per_image, training_products
 from vitreous.methods.pca.config import PcaConfig
 from vitreous.methods.registry import get
 from vitreous.runs.manifest import Manifest
@@ -41,12 +41,6 @@ if TYPE_CHECKING:
     from vitreous.methods.cryoformer.training import Training
 
 Train = Callable[["Task | Training"], Mapping[str, Tensor]]
-
-_FLOPS = 5e10
-"""Products per second of one core, roughly."""
-
-_BYTES_PER_POINT, _POINTS_IN_MEMORY = 5000.0, 1 << 20
-"""What the networks of cryoformer keep of a point for their gradient, and of how many points at one time."""
 
 _FEWEST, _FEW = 20, 500
 """Particles that are too few to learn from, or few."""
@@ -156,7 +150,7 @@ class Flex:
                 path=self.stack,
             )
         _check_number(particles, self.dims, context)
-        announce(context, particles, self._estimate(particles))
+        announce(context, particles, self._estimate(particles, context))
         inputs = (self.stack, *read_with(self.reading))
         with open_folder(context, self.output, particles, inputs) as folder:
             progress = context.progress()
@@ -175,52 +169,69 @@ class Flex:
         if self.method == "pca":
             return get("pca")(self.dims, self.pca).run(particles, progress)
         device = resolve_device(self.common.device)
-        method = get(self.method)(self.dims, *self._settings(), **self._maps(particles, progress, folder))
+        method = get(self.method)(self.dims, *self.settings, **self._maps(particles, progress, folder))
         return method.run(particles, progress, self._trainer(progress, folder, device), device)
 
     def _maps(self, particles: Particles, progress: Progress, folder: RunFolder) -> dict[str, Tensor]:
         """Principal maps of an encoder that looks for them: those of the run that goes on, or new ones."""
-        if not self._looks_for_maps:
+        if not self.looks_for_maps:
             return {}
         saved = folder.checkpointer(Manifest.read(folder.path)).load()
         known = [] if saved is None else [value for name, value in saved[0].items() if name.endswith(_ENCODER_MAPS)]
         if known:
             return {"maps": known[0]}
-        config = PcaConfig(seed=self._trained.seed)
-        return {"maps": get("pca")(self._trained.encoder_maps, config).run(particles, progress)[1].maps}
+        config = PcaConfig(seed=self.trained.seed)
+        return {"maps": get("pca")(self.trained.encoder_maps, config).run(particles, progress)[1].maps}
 
     @property
-    def _looks_for_maps(self) -> bool:
+    def looks_for_maps(self) -> bool:
         """Whether the encoder is one of principal maps, as CryoNOO's is by default: it holds for new particles."""
-        if self._trained.encoder is None:
+        if self.trained.encoder is None:
             return self.method == "cryoformer" or (self.method == "cryonoo" and self.noo.views != "turned")
-        return self._trained.encoder == "maps"
+        return self.trained.encoder == "maps"
 
     @property
-    def _trained(self) -> CryoDrgnConfig | CryoFormerConfig:
+    def trained(self) -> CryoDrgnConfig | CryoFormerConfig:
         """Settings of what is trained."""
         return self.cryoformer if self.method == "cryoformer" else self.network
 
-    def _settings(self) -> tuple[Any, ...]:
+    @property
+    def settings(self) -> tuple[Any, ...]:
+        """What the method is made with, beside the size of the latents."""
         of_method = {"cryonoo": (self.noo,), "autodecoder": (self.autodecoder,)}
-        return (self._trained, *of_method.get(self.method, ()))
+        return (self.trained, *of_method.get(self.method, ()))
+
+    def hardware(self, device: torch.device) -> Hardware:
+        """What training runs on."""
+        accelerator: Literal["cpu", "cuda"] = "cuda" if device.type == "cuda" else "cpu"
+        return Hardware(accelerator, 1, self.common.precision, device.index or 0)
+
+    def _estimate(self, particles: Particles, context: RunContext) -> Estimate:
+        """Memory, which is required here; and time, for which a few steps are tried where anyone is told."""
+        from vitreous.cli.flex_estimate import core_seconds_of, memory_of
+
+        memory = memory_of(self, particles)
+        require_memory(particles, memory)
+        if context.common.quiet:
+            return memory
+        device = resolve_device("cpu" if self.method == "pca" else self.common.device)
+        return replace(memory, core_seconds=core_seconds_of(self, particles, device))
 
     def _trainer(self, progress: Progress, folder: RunFolder, device: torch.device) -> Train:
         from vitreous.train.loop import fit
         from vitreous.train.task import Callbacks
 
-        accelerator: Literal["cpu", "cuda"] = "cuda" if device.type == "cuda" else "cpu"
-        hardware = Hardware(accelerator, 1, self.common.precision, device.index or 0)
+        hardware = self.hardware(device)
         store = folder.checkpointer(Manifest.read(folder.path))
 
         def train(task: "Task | Training") -> Mapping[str, Tensor]:
             each = task.steps_per_epoch
             config = TrainConfig(
-                steps=each * self._trained.epochs,
+                steps=each * self.trained.epochs,
                 minutes=self.minutes,
                 gradient_clip=None,
                 log_every=each,
-                seed=self._trained.seed,
+                seed=self.trained.seed,
             )
 
             def log(line: Mapping[str, Any]) -> None:
@@ -235,53 +246,16 @@ class Flex:
 
         return train
 
-    def _estimate(self, particles: Particles) -> Estimate:
-        """Images up to 2 GB, and the activations of a batch or padded grids; products of networks, or insertions."""
-        if self.method == "pca":
-            return _estimate_maps(particles, self.dims, self.pca.iterations)
-        fitted = Estimate(0.0, 0.0)
-        if self._looks_for_maps:
-            fitted = _estimate_maps(particles, self._trained.encoder_maps, PcaConfig().iterations)
-        trained = self._estimate_trained(particles)
-        memory_bytes = max(fitted.memory_bytes, trained.memory_bytes)
-        return Estimate(memory_bytes, fitted.core_seconds + trained.core_seconds)
-
-    def _estimate_trained(self, particles: Particles) -> Estimate:
-        if self.method == "cryoformer":
-            points = self.cryoformer.batch * points_per_image(particles.box, self.cryoformer)
-            of_points = _BYTES_PER_POINT * min(points, _POINTS_IN_MEMORY)
-            products = training_products(len(particles), particles.box, self.cryoformer)
-            return Estimate(_bytes_of_images(particles) + of_points + 1e9, products / _FLOPS)
-        net, n, pixels = self.network, len(particles), 0.39 * particles.box**2
-        images = _bytes_of_images(particles)
-        if net.decoder == "basis":
-            maps = 1 + (net.basis_maps or self.dims)
-            of_basis = 5 * 8 * maps * (2.0 * particles.box + 1) ** 2 * (particles.box + 1)
-            return Estimate(images + of_basis + 8e8, 3e-8 * n * net.epochs * pixels * maps)
-        activations = 30.0 * net.batch * pixels * net.decoder_width * (1 + net.decoder_layers)
-        products = 6.0 * n * net.epochs * pixels * net.decoder_width**2 * (1 + net.decoder_layers)
-        return Estimate(images + activations + 8e8, products / _FLOPS)
-
-
-def _bytes_of_images(particles: Particles) -> float:
-    """What is kept of the coefficients inside the Nyquist circle."""
-    return min(12 * len(particles) * 0.39 * particles.box**2, 2e9)
-
 
 def _check_number(particles: Particles, dims: int, context: RunContext) -> None:
     """Refuse fewer particles than latents tell apart, and warn where they are few."""
     if len(particles) < max(_FEWEST, 2 * dims):
+        lower = f"Lower --dims to {len(particles) // 2} or less, or give more particles"
         raise InputError(
             "too few particles to find how they differ",
             expected=f"at least {max(_FEWEST, 2 * dims)}",
             found=len(particles),
-            remedy="Give more particles, or `vitreous reconstruct` them",
+            remedy="Give more particles, or `vitreous reconstruct` them" if len(particles) < _FEWEST else lower,
         )
     if len(particles) < _FEW:
         context.warn(f"{len(particles)} particles are few: their latents may show noise. Compare runs of two halves")
-
-
-def _estimate_maps(particles: Particles, dims: int, rounds: int) -> Estimate:
-    """Padded grids of all maps, and insertions into them."""
-    grids = 20 * (1 + dims) * (2 * particles.box) ** 3
-    return Estimate(grids + 8e8, 1e-7 * len(particles) * 0.39 * particles.box**2 * (1 + dims) * rounds)

@@ -39,10 +39,13 @@ class Estimate:
         Largest amount of memory at one time, of one process.
     core_seconds
         Time on one core.
+    remedy
+        What to do where there is less memory; to give less work to a larger machine, by default.
     """
 
     memory_bytes: float
     core_seconds: float
+    remedy: str = ""
 
 
 @dataclass(frozen=True)
@@ -144,10 +147,15 @@ def announce(context: RunContext, particles: Particles, estimate: Estimate) -> N
         f"{len(particles)} particles of {particles.box} px, {particles.pixel_size_A:.4g} Å per px; this takes about "
         f"{memory_bytes / 1e9:.2g} GB of memory and {_in_words(minutes)}"
     )
+    require_memory(particles, estimate)
+
+
+def require_memory(particles: Particles, estimate: Estimate) -> None:
+    """Raise ResourceError where the processes of this machine need more memory than it has left."""
     MemoryBudget.of_device("cpu").require(
-        round(memory_bytes),
+        round(estimate.memory_bytes * current_share().on_machine),
         f"{len(particles)} particles of {particles.box} px",
-        "Use a smaller --box, fewer particles or processes, or a larger machine",
+        estimate.remedy or "Use a smaller --box, fewer particles or processes, or a larger machine",
     )
 
 

@@ -100,7 +100,7 @@ def test_what_is_made_twice_to_save_memory_has_the_same_gradient(monkeypatch, ge
     R, z = random_rotations(3, generator).float(), torch.randn(3, DIMS)
     gradients = []
     for limit in (1 << 20, 1):
-        monkeypatch.setattr(fields, "_POINTS_IN_MEMORY", limit)
+        monkeypatch.setattr(fields, "POINTS_IN_MEMORY", limit)
         made = field()
         loss = torch.view_as_real(made.coefficients(R, z, BOX)).square().sum()
         gradients.append(torch.autograd.grad(loss, list(made.parameters())))

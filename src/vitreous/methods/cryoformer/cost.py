@@ -1,18 +1,17 @@
-"""What rendering costs, in products of two numbers."""
+"""What rendering costs: the points that the networks are asked for, and what training keeps in memory."""
 
 import math
 
 from vitreous.methods.cryoformer.config import CryoFormerConfig
-
-_POSITIONAL = 3 * 256**2
-"""Products of the large network behind the positional encoding, but for its first layer."""
-
-_READ = 60
-"""Products in the time of one random read of a table with its share of the gradient's write."""
-
+from vitreous.methods.cryoformer.features import ENCODED_LAYERS, ENCODED_WIDTH
+from vitreous.methods.cryoformer.fields import POINTS_IN_MEMORY
+from vitreous.methods.cryoformer.motion_maps import ATTENTION_BOX
 
 _PARTS = 100
 """Of a training, at which its box is asked."""
+
+_BYTES_PER_PARAMETER = 28.0
+"""With gradient, Adam's moments, and the copies that are made of it; this and what follows was measured."""
 
 
 def points_per_image(box: int, config: CryoFormerConfig) -> float:
@@ -22,19 +21,44 @@ def points_per_image(box: int, config: CryoFormerConfig) -> float:
     return 4 / 3 * math.pi * (config.radius * box / 2) ** 3
 
 
-def products_per_point(config: CryoFormerConfig) -> int:
-    """Products of the forward pass at a point; reads of the hash grid are counted by the time that they take."""
-    levels, width = config.levels, config.channels
-    if config.encoding == "positional":
-        features = _POSITIONAL
-    else:
-        features = 8 * levels * (_READ + config.level_features) + levels * config.level_features * config.features
-    if config.decoder == "mlp":
-        return features + config.features * width + 2 * width**2 + width
-    return features + 2 * config.features * width + 2 * config.queries * width + width
-
-
-def training_products(particles: int, box: int, config: CryoFormerConfig) -> float:
-    """Products of a training, forward and backward, with boxes as they grow."""
+def training_points(particles: int, box: int, config: CryoFormerConfig) -> float:
+    """Points of a whole training, with boxes as they grow."""
     points = [points_per_image(config.box_at(part / _PARTS, box), config) for part in range(_PARTS)]
-    return 3 * particles * config.epochs * sum(points) / _PARTS * products_per_point(config)
+    return particles * config.epochs * sum(points) / _PARTS
+
+
+def training_bytes(box: int, dims: int, config: CryoFormerConfig) -> float:
+    """Return what the networks, a batch and the attention maps take, without the images and the principal maps."""
+    points = config.batch * points_per_image(box, config)
+    if config.domain == "real":
+        points = min(points, max(POINTS_IN_MEMORY, points / config.batch))
+    queries = attention = 0.0
+    if config.decoder == "transformer":
+        queries = 8.0 * config.batch * config.queries * config.blocks * (2 * config.queries + 15 * config.channels)
+        attention = 8.0 * config.queries * min(box, ATTENTION_BOX) ** 3
+    parameters = _BYTES_PER_PARAMETER * _parameters(box, dims, config)
+    return parameters + points * _bytes_per_point(box, config) + queries + attention
+
+
+def _bytes_per_point(box: int, config: CryoFormerConfig) -> float:
+    if config.encoding == "hash":
+        encoded = config.levels * (100.0 + 20.0 * config.level_features)
+    else:
+        encoded = 8.0 * (6 * box + ENCODED_WIDTH * (1 + ENCODED_LAYERS))
+    decoded = 12.0 * config.queries if config.decoder == "transformer" else 0.0
+    return 1000.0 + encoded + decoded + 24.0 * config.channels + 12.0 * config.features
+
+
+def _parameters(box: int, dims: int, config: CryoFormerConfig) -> float:
+    width, layers, channels = config.encoder_width, config.encoder_layers, config.channels
+    encoders = 2 if config.poses == "encoder" else 1
+    encoder = width * (math.pi * box**2 / 4 + layers * width + 2.0 * dims)
+    if config.encoding == "hash":
+        outputs = config.levels * config.level_features
+        encoded = outputs * (2.0**config.log2_entries + config.features)
+    else:
+        encoded = ENCODED_WIDTH * (3 * box + ENCODED_LAYERS * ENCODED_WIDTH + config.features)
+    if config.decoder == "mlp":
+        return encoders * encoder + encoded + channels * (config.features + dims + 2.0 * channels)
+    decoder = config.queries * channels * (2.0 + dims) + 16.0 * config.blocks * channels**2
+    return encoders * encoder + encoded + decoder + 2.0 * channels * (config.features + channels)

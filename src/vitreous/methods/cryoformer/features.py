@@ -9,7 +9,7 @@ from vitreous.nn.positional import PositionalEncoding
 from vitreous.nn.residual_mlp import ResidualMLP
 from vitreous.typing import Float
 
-_WIDTH, _LAYERS = 256, 3
+ENCODED_WIDTH, ENCODED_LAYERS = 256, 3
 """The large network, as wide and as deep as that of CryoDRGN here."""
 
 _SPREAD = 0.5
@@ -46,7 +46,7 @@ class EncodedPoints(nn.Module):
     def __init__(self, box: int, outputs: int) -> None:
         super().__init__()
         self.encoding = PositionalEncoding(box)
-        self.network = ResidualMLP(self.encoding.features, outputs, width=_WIDTH, layers=_LAYERS)
+        self.network = ResidualMLP(self.encoding.features, outputs, width=ENCODED_WIDTH, layers=ENCODED_LAYERS)
 
     def forward(self, points: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n features"]:
         """Return features of points in [−1, 1]³."""

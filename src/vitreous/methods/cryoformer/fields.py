@@ -19,7 +19,7 @@ from vitreous.reconstruct.fourier_images import half_disc
 from vitreous.typing import Complex, Float, Int, Map, Rotations
 
 _POINTS_AT_ONCE = 65_536
-_POINTS_IN_MEMORY = 1 << 20
+POINTS_IN_MEMORY = 1 << 20
 _START = -2.0
 """Of the density before its softplus: little everywhere, and not yet so little that nothing could grow."""
 
@@ -105,7 +105,7 @@ class DensityField(Field):
 
     def coefficients(self, rotations: Rotations, z: Float[Tensor, "b dims"], box: int) -> Complex[Tensor, "b k"]:
         """Sum the density along z of the laboratory; where many points are asked for, in parts that are made twice."""
-        at_once = max(1, _POINTS_IN_MEMORY // len(ball_of(box, self.radius, z.device).points))
+        at_once = max(1, POINTS_IN_MEMORY // len(ball_of(box, self.radius, z.device).points))
         if len(z) <= at_once or not torch.is_grad_enabled():
             return self._rendered(rotations, z, box)
         parts = zip(rotations.split(at_once), z.split(at_once))

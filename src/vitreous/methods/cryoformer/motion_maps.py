@@ -13,7 +13,7 @@ from vitreous.methods.cryoformer.model import TrainedCryoFormer
 from vitreous.typing import Float, Map
 
 _SAMPLE = 100
-_ATTENTION_BOX = 64
+ATTENTION_BOX = 64
 _POINTS_AT_ONCE = 16_384
 
 
@@ -62,7 +62,7 @@ def attention_maps(model: TrainedCryoFormer, z: Float[Tensor, "n dims"]) -> dict
     decoder = field.decoder
     if not (isinstance(field, DensityField) and isinstance(decoder, AttendingPoints)):
         return {}
-    box, device = min(model.box, _ATTENTION_BOX), model.network.scale.device
+    box, device = min(model.box, ATTENTION_BOX), model.network.scale.device
     ball = ball_of(box, field.radius, device)
     with torch.no_grad():
         parts = [_mean_attention(field, decoder, part, z.to(device)) for part in ball.points.split(_POINTS_AT_ONCE)]
