@@ -35,15 +35,17 @@ class ResidualMLP(nn.Module):
     ) -> Float[Tensor, "*batch outputs"]:
         """Map rows ``[…, inputs]``; with ``shared``, they are ``[groups, rows, inputs]``."""
         if shared is None:
-            h = self.first(rows)
+            h = self.first(rows.reshape(-1, self.inputs))
         else:
             weight, inputs = self.first.weight, self.inputs
             h = F.linear(rows, weight[:, :inputs])
-            h = h + F.linear(shared, weight[:, inputs:], self.first.bias)[:, None].to(h.dtype)
-        h = F.relu(h, inplace=True)
+            h += F.linear(shared, weight[:, inputs:], self.first.bias)[:, None]
+        # Rows in one dimension from here on: F.linear of more returns a view, and autograd copies the whole gradient
+        # of a view that is changed in place.
+        h = F.relu(h, inplace=True).reshape(-1, h.shape[-1])
         for block in self.blocks:
             h = block(h)
-        return self.last(h)
+        return self.last(h).reshape(*rows.shape[:-1], -1)
 
 
 class _Residual(nn.Linear):
