@@ -35,7 +35,8 @@ class VitreousError(Exception):
         where = "".join(f"{part}: " for part in (path, particle) if part is not None)
         details = [f"{word} {value}" for word, value in (("expected", expected), ("found", found)) if value is not None]
         middle = f" ({', '.join(details)})" if details else ""
-        super().__init__(" ".join(f"{where}{what}{middle}. {remedy.rstrip('.')}.".split()))
+        end = "" if remedy.endswith("?") else "."
+        super().__init__(" ".join(f"{where}{what}{middle}. {remedy.rstrip('.')}{end}".split()))
         self.path = path
         self.particle = particle
 

@@ -84,6 +84,12 @@ def test_help_starts_fast_and_without_torch():
         assert name in done.stdout
 
 
+def test_help_breaks_lines_where_the_terminal_does_and_not_the_source(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["flex", "--help"]) == 0
+    assert "never saw; autodecoder, a latent per particle" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("name", registry.COMMANDS)
 def test_every_command_loads_and_shows_help(name, capsys):
     command = registry.COMMANDS[name].load()
@@ -112,7 +118,7 @@ def test_group_lists_its_commands(probe, capsys):
 @pytest.mark.parametrize(
     ("words", "part"),
     [
-        (["prob"], "Did you mean probe?"),
+        (["prob"], "Did you mean probe?\n"),
         (["grouq", "one"], "no command 'grouq'"),
         (["group", "on"], "Did you mean group one?"),
         (["--wrong"], "no command '--wrong'"),
@@ -132,7 +138,7 @@ def test_wrong_words_give_one_line_and_code_2(probe, capsys, words, part):
     code, line = fails(capsys, *words)
     assert code == 2
     assert line.startswith("vitreous: error: ")
-    assert part in line
+    assert part in f"{line}\n"
     assert not probe.seen
 
 

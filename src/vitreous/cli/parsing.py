@@ -2,11 +2,13 @@
 
 import io
 import re
-from contextlib import redirect_stderr
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import fields, is_dataclass
 from itertools import takewhile
 from typing import Any, TypeVar, get_args, get_type_hints
 
+import docstring_parser
 import tyro
 
 from vitreous.cli.registry import did_you_mean
@@ -41,7 +43,7 @@ def parse(command: type[C], words: list[str], name: str, default: C | None = Non
     help_command = f"vitreous {name} --help"
     options: dict[str, Any] = {} if default is None else {"default": default}
     try:
-        with redirect_stderr(refusal):
+        with redirect_stderr(refusal), _flowing_docstrings():
             made, unknown = tyro.cli(
                 command,
                 prog=f"vitreous {name}",
@@ -58,6 +60,26 @@ def parse(command: type[C], words: list[str], name: str, default: C | None = Non
         remedy = did_you_mean(unknown[0].split("=")[0], flags(command), f"Run {help_command}")
         raise ConfigError(f"vitreous {name} has no option or place for {unknown[0]!r}", remedy=remedy)
     return made
+
+
+@contextmanager
+def _flowing_docstrings() -> Iterator[None]:
+    """Hide the indentation of field docstrings from tyro, which would break the help wherever the source does."""
+    parse_indented = docstring_parser.parse_from_object
+
+    def parse_flowing(
+        obj: Any, style: docstring_parser.DocstringStyle = docstring_parser.DocstringStyle.AUTO
+    ) -> docstring_parser.Docstring:
+        parsed = parse_indented(obj, style)
+        for field in parsed.params:
+            field.description = field.description and " ".join(field.description.split())
+        return parsed
+
+    docstring_parser.parse_from_object = parse_flowing
+    try:
+        yield
+    finally:
+        docstring_parser.parse_from_object = parse_indented
 
 
 def flags(command: Any) -> list[str]:
