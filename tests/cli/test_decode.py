@@ -1,6 +1,7 @@
 """Maps at latents of one's choice, from files to files."""
 
 import csv
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +77,15 @@ def test_chimerax_opens_every_map_in_order(run, tmp_path) -> None:
     assert played.startswith("vseries play #1")
     assert all((out / name).exists() for name in opened.split()[1:4])
     assert "along pc1" in (out / "report.html").read_text()
+
+
+def test_more_maps_than_the_disk_holds_are_refused(run, tmp_path, capsys, monkeypatch) -> None:
+    monkeypatch.setattr("vitreous.cli.decode.shutil.disk_usage", lambda _: shutil._ntuple_diskusage(1e9, 1e9, 1e5))
+    out = tmp_path / "a" / "out"
+    assert main(["decode", "--run", str(run), "--along", "pc1", "-o", str(out)]) == 2
+    said = capsys.readouterr().err
+    assert "no room for 20 maps of 32³ voxels (expected 3 MB, found 0 MB). Decode fewer" in said
+    assert not out.exists()
 
 
 def test_latents_without_names_are_numbered(run, tmp_path) -> None:

@@ -1,6 +1,7 @@
 """``vitreous decode``: maps at any latents of a run of ``vitreous flex``, as a series that can be played."""
 
 import re
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,10 +18,10 @@ from vitreous.cli.embed import load_run
 from vitreous.cli.latent_owner import refuse_other_owner
 from vitreous.cli.options import Basic, Output
 from vitreous.cli.running import write_report_of
-from vitreous.compute.memory import peak_memory_MB
+from vitreous.compute.memory import MB, peak_memory_MB
 from vitreous.compute.threads import set_threads
 from vitreous.data import LatentVolume
-from vitreous.errors import ConfigError, InputError
+from vitreous.errors import ConfigError, InputError, ResourceError
 from vitreous.evaluate.poses import match_on_ids
 from vitreous.runs.manifest import Manifest, fingerprint
 from vitreous.runs.reader import read_latents, read_points
@@ -29,6 +30,8 @@ from vitreous.typing import Float, Tensor
 
 _FAR = 10.0
 """Latents farther from the centre than this many times the farthest particle are no latents of the run."""
+
+_HEADER_BYTES = 1024
 
 _COMPONENT = re.compile(r"pc([1-9]\d*)")
 
@@ -83,6 +86,7 @@ class Decode:
         set_threads(self.threads)
         model, known = load_run(self.run_folder)
         points = self._points(known)
+        _require_disk(self.output, len(points), model.box)
         inputs = [self.run_folder / STATE, *([] if self.latents is None else [self.latents])]
         manifest = Manifest(context.name, context.command, context.config, inputs=[fingerprint(p) for p in inputs])
         named = context.progress().track(points.items(), "Decoding maps", len(points))
@@ -147,6 +151,21 @@ class Decode:
         ids = read_latents(self.run_folder / "latents.npz")[0]
         start, end = (_row_of(name, ids) for name in self.ends)
         return start, end
+
+
+def _require_disk(folder: Path, maps: int, box: int) -> None:
+    """Raise ResourceError where the disk has no room for so many maps."""
+    needed = maps * (4 * box**3 + _HEADER_BYTES)
+    place = next(part for part in folder.absolute().parents if part.exists())
+    free = shutil.disk_usage(place).free
+    if needed > free:
+        raise ResourceError(
+            f"the disk has no room for {maps} maps of {box}³ voxels",
+            expected=f"{needed / MB:,.0f} MB",
+            found=f"{free / MB:,.0f} MB",
+            remedy="Decode fewer: a table with some of the latents, or fewer --points",
+            path=place,
+        )
 
 
 def _row_of(name: str, ids: NDArray[Any]) -> int:
