@@ -168,9 +168,13 @@ def test_options_that_cannot_be(stack, tmp_path, capsys, words: list[str], said:
 
 
 def test_particles_without_poses_are_refused(stack, tmp_path, capsys) -> None:
-    bare = stack.with_name("particles.mrcs")
+    bare, truth = stack.with_name("particles.mrcs"), stack.with_name("truth.star")
     assert main(["flex", str(bare), "--ctf", "none", "-o", str(tmp_path / "x"), *COMMON]) == 2
     assert "have no poses" in capsys.readouterr().err
+    truth.touch()
+    assert main(["flex", str(bare), "--ctf", "none", "-o", str(tmp_path / "x"), *COMMON]) == 2
+    truth.unlink()
+    assert f"the simulation's true poses are in {truth}." in capsys.readouterr().err
 
 
 def test_latents_are_evaluated_against_a_truth(tmp_path, capsys) -> None:
@@ -186,6 +190,9 @@ def test_latents_are_evaluated_against_a_truth(tmp_path, capsys) -> None:
     assert main(["evaluate", "latents", str(tmp_path / "latents.npz"), "--truth", str(truth), "--json", str(out)]) == 0
     assert json.loads(out.read_text())["circular_correlation"] > 0.99
     assert "circular" in capsys.readouterr().out
+    truth.write_text("\n".join(["id,state,coordinate_1", *(f"{i + 1}@a.mrcs,1,0.1" for i in range(300))]) + "\n")
+    assert main(["evaluate", "latents", str(tmp_path / "latents.npz"), "--truth", str(truth)]) == 2
+    assert "all particles have one conformation" in capsys.readouterr().err
     truth.write_text("a,b\n1,2\n")
     assert main(["evaluate", "latents", str(tmp_path / "latents.npz"), "--truth", str(truth)]) == 2
 

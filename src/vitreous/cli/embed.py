@@ -13,7 +13,7 @@ from vitreous.cli.config_file import read_group
 from vitreous.cli.context import RunContext
 from vitreous.cli.flex import FlexModel
 from vitreous.cli.options import Common, Output
-from vitreous.cli.run_files import LATENTS, missing
+from vitreous.cli.run_files import LATENTS, missing, without_poses
 from vitreous.cli.running import Estimate, announce, begin, finish, open_folder, read_with
 from vitreous.compute.progress import SilentProgress
 from vitreous.data import Particles, Result
@@ -54,6 +54,8 @@ class Embed:
             return
         model, known = load_run(self.run_folder)
         particles = open_particles_with(self.stack, self.reading)
+        if particles.poses is None:
+            raise without_poses(self.stack, "Refine them against a map of the run, or give --poses")
         check_fit(particles, model)
         seconds = 0.0 if context.common.quiet else _core_seconds(model, particles)
         announce(context, particles, Estimate(1e9, seconds))
@@ -141,15 +143,13 @@ def load_run(folder: Path) -> tuple[FlexModel, Float[Tensor, "m dims"]]:
 
 
 def check_fit(particles: Particles, model: FlexModel) -> None:
-    """Refuse particles without poses or on another grid than the model's.
+    """Refuse particles on another grid than the model's.
 
     Raises
     ------
     InputError
         With what to do.
     """
-    if particles.poses is None:
-        raise InputError("the particles have no poses", remedy="Refine them against a map of the run, or give --poses")
     same_pixel = math.isclose(particles.pixel_size_A, model.pixel_size_A, rel_tol=0.01)
     if particles.box != model.box or not same_pixel:
         raise InputError(

@@ -9,10 +9,9 @@ from tyro.conf import OmitArgPrefixes, Positional
 
 from vitreous.cli.context import RunContext
 from vitreous.cli.options import Basic
-from vitreous.cli.run_files import PARTICLES, VOLUME, file_of
+from vitreous.cli.run_files import PARTICLES, VOLUME, file_of, without_poses
 from vitreous.cli.tables import show
 from vitreous.data import Particles
-from vitreous.errors import InputError
 from vitreous.evaluate.maps import compare_maps
 from vitreous.evaluate.poses import LARGE_DEG, compare_poses, fitting_group, match_on_ids
 from vitreous.io import open_particles
@@ -98,5 +97,5 @@ def _with_poses(path: Path) -> Particles:
     file = file_of(path, PARTICLES)
     particles = open_particles(file, contrast="bright")  # pixels are not looked at
     if particles.poses is None:
-        raise InputError("the particles have no poses", remedy="Give a file with rlnAngleRot and so on", path=file)
+        raise without_poses(file, "Give a file with rlnAngleRot and so on")
     return particles

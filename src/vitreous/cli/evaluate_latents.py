@@ -17,7 +17,7 @@ from vitreous.cli.latent_owner import refuse_other_owner
 from vitreous.cli.options import Basic
 from vitreous.cli.run_files import LATENTS, file_of
 from vitreous.cli.tables import show
-from vitreous.errors import ConfigError
+from vitreous.errors import ConfigError, InputError
 from vitreous.evaluate.latent_agreement import latent_agreement
 from vitreous.evaluate.latent_shift import latent_shift, shift_within
 from vitreous.evaluate.latents import (
@@ -106,6 +106,13 @@ class EvaluateLatents:
     def _by_truth(self, ids: NDArray[Any], z: Tensor, truth: SimulatedTruth) -> dict[str, Any]:
         """Compare with the true conformations, the parts of a simulation apart where there are several."""
         rows = truth.rows_of(ids)
+        wanted = self._wanted(truth.coordinates[rows]).nan_to_num()
+        if self.known is None and bool((wanted == wanted[:1]).all()):
+            raise InputError(
+                "all particles have one conformation: latents cannot be judged by it",
+                remedy="Simulate a motion (`vitreous simulate --recipes` lists some), or leave --truth out",
+                path=truth.path,
+            )
         model = load_decoder(self.latents) if self.maps else None
         found = self._regressed(z, rows, truth)
         figures: dict[str, Any] = {}

@@ -12,6 +12,7 @@ from tyro.conf import OmitArgPrefixes, Positional
 from vitreous.analysis.description import DescriptionConfig, describe
 from vitreous.cli.context import RunContext
 from vitreous.cli.options import Output, TrainingCommon
+from vitreous.cli.run_files import without_poses
 from vitreous.cli.running import (
     Estimate,
     announce,
@@ -144,11 +145,7 @@ class Flex:
             return
         particles = open_particles_with(self.stack, self.reading)
         if particles.poses is None:
-            raise InputError(
-                "the particles have no poses",
-                remedy="Run `vitreous abinitio` first, or give --poses",
-                path=self.stack,
-            )
+            raise without_poses(self.stack, "Run `vitreous abinitio` first, or give --poses")
         _check_number(particles, self.dims, context)
         announce(context, particles, self._estimate(particles, context))
         inputs = (self.stack, *read_with(self.reading))

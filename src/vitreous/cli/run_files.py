@@ -36,6 +36,14 @@ def file_of(path: Path, name: str) -> Path:
     return path / name
 
 
+def without_poses(stack: Path, remedy: str) -> InputError:
+    """Return the error to raise where particles have no poses; those of a simulation have true ones beside them."""
+    truth = stack.parent / "truth.star"
+    if truth.exists() and truth != stack:
+        remedy += f"; the simulation's true poses are in {truth}"
+    return InputError("the particles have no poses", remedy=remedy, path=stack)
+
+
 def missing(folder: Path, name: str) -> InputError:
     """Return the error to raise where a folder does not hold a file: how to come by it."""
     wanted = f"Name the output folder of vitreous {_LEFT_BY[name]}"
