@@ -221,11 +221,17 @@ def test_signal_ends_training_after_a_step_with_a_checkpoint(number):
         if row["step"] == 7:
             signal.raise_signal(number)  # on this thread, at once: another may take a while on a busy machine
 
-    before = signal.getsignal(number)
+    def before(_number, _frame):
+        pytest.fail("training did not take the signal")
+
     store, config = Kept(), TrainConfig(steps=20, log_every=1)
-    found = fit(Line(), config, callbacks=Callbacks(stop_at_7, store))
+    outside = signal.signal(number, before)  # a shell's background jobs ignore SIGINT, and training then does, too
+    try:
+        found = fit(Line(), config, callbacks=Callbacks(stop_at_7, store))
+        assert signal.getsignal(number) is before
+    finally:
+        signal.signal(number, outside)
     assert (found.stopped, found.step) == ("signal", 8)
-    assert signal.getsignal(number) is before
     resumed = fit(Line(), config, callbacks=Callbacks(store=store))
     assert (resumed.stopped, resumed.first_step) == ("steps", 8)
     assert same(resumed.parameters, fit(Line(), config).parameters)

@@ -102,7 +102,7 @@ def network_that_knows_the_map(**changes: object):
     reader = ImageReader(scene.particles, config)
     network = Training(reader, config).module()
     grid = FourierVolume.from_map(blob_map(0.0, 16).values * 3 / reader.scale, 1).grid
-    network.volume.voxels.data = torch.view_as_real(grid).clone() / 16
+    network.volume.voxels.data = torch.view_as_real(grid) / 16 / network.volume.unit
     return scene, reader, network.requires_grad_(False)
 
 
