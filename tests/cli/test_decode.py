@@ -82,6 +82,8 @@ def test_chimerax_opens_every_map_in_order(run, tmp_path) -> None:
 def test_more_maps_than_the_disk_holds_are_refused(run, tmp_path, capsys, monkeypatch) -> None:
     monkeypatch.setattr("vitreous.cli.decode.shutil.disk_usage", lambda _: shutil._ntuple_diskusage(1e9, 1e9, 1e5))
     out = tmp_path / "a" / "out"
+    assert main(["decode", "--run", str(run), "--along", "pc1", "--points", "1000000000000", "-o", str(out)]) == 2
+    assert "no room for 1000000000000 maps" in capsys.readouterr().err
     assert main(["decode", "--run", str(run), "--along", "pc1", "-o", str(out)]) == 2
     said = capsys.readouterr().err
     assert "no room for 20 maps of 32³ voxels (expected 3 MB, found 0 MB). Decode fewer" in said

@@ -85,6 +85,8 @@ class Decode:
         refuse_unusable(self.output, overwrite=self.common.overwrite)
         set_threads(self.threads)
         model, known = load_run(self.run_folder)
+        if self.latents is None:
+            _require_disk(self.output, self.points, model.box)
         points = self._points(known)
         _require_disk(self.output, len(points), model.box)
         inputs = [self.run_folder / STATE, *([] if self.latents is None else [self.latents])]
