@@ -59,6 +59,7 @@ def trained_seconds(flex: Flex, particles: Particles) -> float:
     return spent[0] * torch.get_num_threads()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_the_time_that_is_said_is_about_what_training_takes(particles, method: str) -> None:
     flex = METHODS[method]
