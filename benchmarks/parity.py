@@ -69,15 +69,7 @@ class Trained:
 
 
 class Parity(Bench):
-    """Simulated stacks, and both programs on them.
-
-    Parameters
-    ----------
-    given
-        Options of the command.
-    work
-        Folder for stacks and runs.
-    """
+    """Simulated stacks, and both programs on them."""
 
     def __init__(self, given: argparse.Namespace, work: Path) -> None:
         super().__init__(given, work)

@@ -98,7 +98,7 @@ def test_images_are_read_in_both_boxes_over_the_same_field() -> None:
 
 def test_voxels_begin_in_units_of_what_images_have_in_their_shell() -> None:
     reader = ImageReader(moving_blobs(40).particles, CryoAIConfig())
-    views, amplitude, shell = reader.views(torch.arange(40)), reader.amplitude(), reader.disc.shell
+    views, amplitude, shell = reader.views(torch.arange(40)), reader.amplitude, reader.disc.shell
     for number in (0, 1, 3):
         values, ctf = views.values[:, shell == number], views.ctf[:, shell == number]
         expected = values.abs().square().mean() / ctf.square().mean().clamp_min(1e-3)

@@ -1,7 +1,7 @@
 """Images as the encoder sees them, and as the map is compared with them; read when they are asked for."""
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import torch
 from torch import Tensor
@@ -39,7 +39,7 @@ class Views:
 
 
 class ImageReader:
-    """Reads images in both forms; nothing is kept, so that memory does not grow with their number.
+    """Reads images in both forms; none is kept, so that memory does not grow with their number.
 
     Parameters
     ----------
@@ -68,6 +68,7 @@ class ImageReader:
         """Side of a pixel of the cropped images in Å."""
         return self.particles.pixel_size_A * self.particles.box / self.box
 
+    @cached_property
     def amplitude(self) -> Float[Tensor, " shells"]:
         """Root mean square over a sample of the coefficients of every shell, over that of their contrast transfer.
 

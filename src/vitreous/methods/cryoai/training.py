@@ -134,7 +134,8 @@ class Training:
 
     def module(self) -> Network:
         """Make the networks."""
-        return Network(self.reader.box, self.reader.input_box, self.config, self.reader.amplitude())
+        amplitude = self.reader.amplitude if self.config.volume == "voxels" else None
+        return Network(self.reader.box, self.reader.input_box, self.config, amplitude)
 
     def optimizer(self, module: nn.Module) -> Optimizer:
         """Make Adam; voxels have a rate of their own."""
