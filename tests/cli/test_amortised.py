@@ -126,7 +126,8 @@ def test_the_estimate_grows_with_what_is_asked_for_and_not_beyond_the_minutes() 
 
     assert seconds(steps=2000) == pytest.approx(2 * seconds(steps=1000))
     assert seconds(loss="mirrored") > seconds() > seconds(loss="l2")
-    assert seconds(volume="voxels") < seconds()
+    assert seconds(volume="voxels") < seconds(volume="fouriernet")
+    assert seconds(encoder="mlp") < seconds(encoder="cnn")
     assert seconds(minutes=2.0) == pytest.approx(120 * torch.get_num_threads())
 
 

@@ -84,6 +84,21 @@ def test_the_unit_of_the_pixels_does_not_matter(tmp_path, noise, scale, options)
     torch.testing.assert_close(read, plain, atol=1e-4, rtol=1e-4)
 
 
+def test_images_without_noise_keep_their_scales(tmp_path, generator):
+    axis = torch.arange(32.0) - 16
+    blob = torch.exp(-(axis[:, None] ** 2 + axis**2) / 50)
+    scales = torch.rand(20, generator=generator) + 0.5
+    # What of a particle reaches the corners of its box tells nothing of its scale.
+    corner = torch.exp(-((axis[:, None] - 15) ** 2 + (axis - 15) ** 2) / 20) * torch.rand(20, 1, 1, generator=generator)
+    images = scales[:, None, None] * blob + 0.1 * corner
+    read = whole(write(tmp_path / "clean.mrcs", images), 20).read(torch.arange(20))
+    peaks = read.amax((1, 2))
+    assert torch.allclose(peaks / peaks[0], scales / scales[0], rtol=0.05)
+    noisy = images + torch.randn(20, 32, 32, generator=generator)
+    read = whole(write(tmp_path / "noisy.mrcs", noisy), 20).read(torch.arange(20))
+    assert np.allclose(background(read, 16).std(1), 1, atol=1e-4)
+
+
 def test_contrast_sign_multiplies_the_normalised_image(tmp_path, noise):
     source = whole(write(tmp_path / "a.mrcs", noise), 40)
     rows = torch.arange(40)

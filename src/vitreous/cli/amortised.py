@@ -30,7 +30,7 @@ _PREFIX, _VALUES = "cryoai.", "cryoai.values"
 _SAVE_SECONDS = 600.0
 
 _ENCODER_WEIGHTS, _CONVOLUTION_PRODUCTS = 2.6e4, 135
-"""Of an encoder with one channel in its first layer: weights, and products per pixel of its input."""
+"""Of a convolutional encoder with one channel in its first layer: weights, and products per pixel of its input."""
 
 _CPU_PRODUCTS, _GPU_PRODUCTS = 2.5e10, 5e12
 """Products per second of one core and of a GPU, roughly."""
@@ -86,13 +86,25 @@ def estimate_training(config: CryoAIConfig, box: int, device: str) -> Estimate:
     copies = 1 if config.loss == "l2" else 2
     poses = config.heads * {"l2": 1, "symmetric": 2, "mirrored": 4}[config.loss]
     weights = 3e2 if config.volume == "voxels" else 5 * config.width**2
-    of_encoder = 3 * copies * _CONVOLUTION_PRODUCTS * (config.channels * seen) ** 2
+    weights_of_encoder, products_of_encoder, features = _encoder_size(config, seen)
+    of_encoder = 3 * copies * products_of_encoder
     of_map = (3 + (poses if poses > 1 else 0)) * compared * weights
     rate = _GPU_PRODUCTS if resolve_device(device).type == "cuda" else _CPU_PRODUCTS
     seconds = config.steps * config.batch * (of_encoder + of_map) / rate
     longest = math.inf if config.minutes is None else 60 * config.minutes * torch.get_num_threads()
-    activations = 4.0 * config.batch * (8 * copies * config.channels * seen**2 + 16 * compared * config.width)
-    return Estimate(16 * _ENCODER_WEIGHTS * config.channels**2 + activations, min(seconds, longest))
+    of_points = 16 * compared * (1 if config.volume == "voxels" else config.width)
+    activations = 4.0 * config.batch * (copies * features + of_points)
+    return Estimate(16 * weights_of_encoder + activations, min(seconds, longest))
+
+
+def _encoder_size(config: CryoAIConfig, side: int) -> tuple[float, float, float]:
+    """Weights of the encoder, and products and features of one image."""
+    if config.encoder == "cnn":
+        products = float(_CONVOLUTION_PRODUCTS * (config.channels * side) ** 2)
+        return _ENCODER_WEIGHTS * config.channels**2, products, 8.0 * config.channels * side**2
+    width = config.encoder_width
+    weights = float(width * (side**2 + 2 * width + 8 * config.heads))
+    return weights, weights, 4.0 * width
 
 
 def _trainer(run: MethodRun, network: Amortised, where: tuple[torch.device, int], state: "HeldState") -> "Train":

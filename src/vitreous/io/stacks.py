@@ -26,6 +26,9 @@ from vitreous.typing import Bool, Images, Int
 __all__ = ["StackSource", "StackWriter", "usable_images", "write_stack"]
 
 _CHUNK_BYTES = 8 << 20
+
+_LEAST_SAMPLE, _SAMPLE = 4, 64
+"""Images, fewest and most, that tell whether a stack has noise."""
 """Float32 pixels handled at a time: temporary memory stays at a few times this, whatever is asked for."""
 
 _SEARCH_S = 20.0
@@ -40,10 +43,11 @@ class StackSource:
     not grow with the number of particles. Safe to use from several threads, and picklable.
 
     Images come out as float32 with background mean 0 and σ 1 (outside the circle of ``background_radius_px``),
-    multiplied by ``contrast_sign``. With ``box`` they are first cropped in Fourier space to the same field of view.
-    Cropped white noise then has power 1 per kept coefficient of the unitary transform, as white noise of σ 1 has
-    without cropping. Since the Nyquist row and column of an even target box are empty, the σ of the background is
-    ``1 − 1/box`` there, and 1 for an odd one.
+    multiplied by ``contrast_sign``. In a stack without noise, where the background's σ says nothing of an image's
+    scale, it is 1 in the root mean square of all images. With ``box`` images are first cropped in Fourier space to the
+    same field of view. Cropped white noise then has power 1 per kept coefficient of the unitary transform, as white
+    noise of σ 1 has without cropping. Since the Nyquist row and column of an even target box are empty, the σ of the
+    background is ``1 − 1/box`` there, and 1 for an odd one.
 
     Parameters
     ----------
@@ -105,6 +109,7 @@ class StackSource:
         self._pixel_size_A = pixel_size_A * self._file_box / self._box
         self._open_files = OpenFiles()
         self._background: Background | None = None
+        self._knows_noise = False
         if normalise:
             radius = self._file_box // 2 if background_radius_px is None else background_radius_px
             kept = ((self._box - 1) // 2 * 2 + 1) / self._box if self._box < self._file_box else 1.0
@@ -139,6 +144,7 @@ class StackSource:
         rows = indices.numpy()
         # In the order of the files, whatever the order asked for: neighbours come in one piece.
         order = np.lexsort((self._slice_index[rows], self._file_index[rows]))
+        self._look_for_noise()
         out = torch.empty((len(rows), self._box, self._box), dtype=torch.float32)
         step = max(1, _CHUNK_BYTES // (4 * self._file_box**2))
         for start in range(0, len(order), step):
@@ -157,6 +163,7 @@ class StackSource:
         reasons, is_whole
             What is wrong with each, by row; whether all images were looked at.
         """
+        self._look_for_noise()
         reasons: dict[int, str] = {}
         end = time.monotonic() + limit_s
         order = np.lexsort((self._slice_index, self._file_index))
@@ -168,8 +175,27 @@ class StackSource:
                 return reasons, start + step >= len(order)
         return reasons, True
 
+    def _look_for_noise(self) -> None:
+        """Settle, from some images of the whole stack, whether each is on the scale of its own noise."""
+        if self._background is not None and not self._knows_noise:
+            count = min(len(self), max(_LEAST_SAMPLE, _CHUNK_BYTES // (4 * self._file_box**2)), _SAMPLE)
+            some = np.linspace(0, len(self) - 1, count).astype(np.int64)
+            rows = some[np.lexsort((self._slice_index[some], self._file_index[some]))]
+            self._background = self._background.for_stack(self._pixels(rows))
+        self._knows_noise = True
+
     def _read_chunk(self, rows: NDArray[Any]) -> tuple[Images, Bool[Tensor, " n"]]:
         """Read neighbouring images, and tell which cannot be used."""
+        images = self._pixels(rows)
+        if self._background is None:
+            flat = images.view(len(images), -1)
+            unusable = ~flat.sum(dim=1).isfinite() | (flat.amax(dim=1) == flat.amin(dim=1))
+        else:
+            unusable = self._background.normalise_(images)
+        return images.mul_(self._sign) if self._sign != 1.0 else images, unusable
+
+    def _pixels(self, rows: NDArray[Any]) -> Images:
+        """Read neighbouring images as they are, cropped."""
         files, sections = self._file_index[rows], self._slice_index[rows]
         pixels = np.empty((len(rows), self._file_box, self._file_box), np.float32)
         breaks = np.flatnonzero((np.diff(files) != 0) | (np.diff(sections) != 1)) + 1
@@ -177,14 +203,7 @@ class StackSource:
         for first, last in pairwise(edges):
             self._read_run(pixels[first:last], self._headers[files[first]], int(sections[first]))
         images = torch.from_numpy(pixels)
-        if self._box != self._file_box:
-            images = fourier_crop(images, self._box).contiguous()
-        if self._background is None:
-            flat = images.view(len(images), -1)
-            unusable = ~flat.sum(dim=1).isfinite() | (flat.amax(dim=1) == flat.amin(dim=1))
-        else:
-            unusable = self._background.normalise_(images)
-        return images.mul_(self._sign) if self._sign != 1.0 else images, unusable
+        return images if self._box == self._file_box else fourier_crop(images, self._box).contiguous()
 
     def _read_run(self, out: NDArray[np.float32], header: MrcHeader, section: int) -> None:
         native = header.dtype == out.dtype

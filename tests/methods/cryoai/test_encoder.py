@@ -58,7 +58,7 @@ def test_images_are_halved_until_two_pixels_are_left(box: int, pools: int) -> No
 
 
 def test_at_the_papers_size_the_features_are_the_papers() -> None:
-    encoder = Encoder(128, CryoAIConfig(channels=64))
+    encoder = Encoder(128, CryoAIConfig(encoder="cnn", channels=64, heads=1))
     convolutions = [part for part in encoder.features if isinstance(part, DoubleConv)]
     assert [block.layers[0].out_channels for block in convolutions] == [64, 128, 256, 1024, 2048]
     assert encoder.rotation_head[0].in_features == encoder.shift_head[0].in_features == 8192
@@ -66,7 +66,8 @@ def test_at_the_papers_size_the_features_are_the_papers() -> None:
 
 
 @pytest.mark.parametrize("box", [16, 32, 48])
-def test_guesses_are_rotations_and_shifts_within_the_range(box: int, generator) -> None:
+@pytest.mark.parametrize("encoder", ["mlp", "cnn"])
+def test_guesses_are_rotations_and_shifts_within_the_range(box: int, encoder: str, generator) -> None:
     torch.manual_seed(0)
     guesses = Encoder(box, SMALL)(torch.randn(5, box, box, generator=generator))
     assert guesses.rotations.shape == (5, 3, 3, 3)

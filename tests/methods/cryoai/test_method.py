@@ -21,7 +21,9 @@ from vitreous.train.config import TrainConfig
 from vitreous.train.loop import fit
 from vitreous.train.task import Callbacks
 
-SMALL = CryoAIConfig(volume="voxels", channels=2, batch=16, steps=12, round_steps=4, window=1.0, patience=1)
+SMALL = CryoAIConfig(
+    volume="voxels", channels=2, batch=16, steps=12, round_steps=4, window=1.0, patience=1, march_from=None
+)
 
 
 class InMemory:

@@ -23,7 +23,7 @@ from vitreous.train.config import Hardware, TrainConfig
 from vitreous.train.loop import fit
 from vitreous.train.task import Callbacks
 
-SMALL = {"width": 16, "channels": 2, "batch": 8, "steps": 40, "round_steps": 2, "window": 1.0}
+SMALL = {"width": 16, "channels": 2, "batch": 8, "steps": 40, "round_steps": 2, "window": 1.0, "march_from": None}
 
 
 def task(n: int = 27, **changes: object) -> Training:
@@ -85,7 +85,7 @@ def test_the_decoder_makes_the_images_that_simulation_makes() -> None:
 
 def test_images_are_read_in_both_boxes_over_the_same_field() -> None:
     particles = moving_blobs(6).particles
-    reader = ImageReader(particles, CryoAIConfig(decoder_box=12, encoder_box=16, window=1.0))
+    reader = ImageReader(particles, CryoAIConfig(decoder_box=12, encoder_box=16, window=1.0, whiten=False))
     views = reader.views(torch.arange(6))
     assert views.inputs.shape == (6, 16, 16)
     assert (reader.box, reader.pixel_size_A) == (12, pytest.approx(4.0 * 16 / 12))
@@ -94,6 +94,18 @@ def test_images_are_read_in_both_boxes_over_the_same_field() -> None:
     kx, ky = reader.disc.kx.long(), reader.disc.ky.long()
     ratio = (views.values / full[:, ky, kx])[:, 1:]
     torch.testing.assert_close(ratio, ratio[:1, :1].expand(ratio.shape), rtol=1e-3, atol=1e-5)
+
+
+def test_whitened_images_have_unit_power_in_every_shell() -> None:
+    particles = moving_blobs(40).particles
+    plain, white = (ImageReader(particles, CryoAIConfig(whiten=some)) for some in (False, True))
+    views, shell = white.views(torch.arange(40)), white.disc.shell
+    power = views.values.abs().square().mean(0)
+    for number in range(int(shell.max()) + 1):
+        assert float(power[shell == number].mean()) == pytest.approx(1, rel=1e-4)
+    # images and contrast transfer are divided alike, so the map is the same
+    torch.testing.assert_close(white.amplitude, plain.amplitude)
+    torch.testing.assert_close(views.ctf * plain.views(torch.arange(40)).values, views.values, rtol=1e-4, atol=1e-4)
 
 
 def test_voxels_begin_in_units_of_what_images_have_in_their_shell() -> None:
@@ -115,7 +127,7 @@ def test_only_the_best_pose_learns() -> None:
     all_residuals = squared_residuals(module.predicted(guesses, batch["ctf"], len(module.kxy)), batch["values"])
     torch.testing.assert_close(residual, all_residuals.amin(1))
     residual[0].backward()
-    last = module.encoder.rotation_head[-1].weight.grad.unflatten(0, (3, 6)).abs().sum((1, 2))
+    last = module.encoder.rotation_head.weight.grad.unflatten(0, (3, 6)).abs().sum((1, 2))
     assert torch.equal(last > 0, torch.arange(3) == all_residuals[0].argmin())
 
 
@@ -137,13 +149,13 @@ def test_half_precision_leaves_poses_and_map_alone() -> None:
 def test_the_radius_marches_from_its_start_to_the_edge() -> None:
     config = CryoAIConfig(march_from=4.0, march_steps=100)
     assert [radius_at(step, 32, config) for step in (0, 50, 100, 500)] == [4.0, 10.0, 16.0, 16.0]
-    assert radius_at(0, 32, CryoAIConfig()) == 16.0
+    assert radius_at(0, 32, CryoAIConfig(march_from=None)) == 16.0
     marching = task(march_from=3.0, march_steps=10).module()
     assert marching.count_at(0) == marching.disc.count(3.0) < marching.count_at(10) == len(marching.kxy)
 
 
 def test_convergence_is_the_end_of_gains_at_all_frequencies() -> None:
-    config = CryoAIConfig(patience=3, round_steps=10, tolerance=0.01)
+    config = CryoAIConfig(patience=3, round_steps=10, tolerance=0.01, march_from=None)
     rising = torch.tensor([0.1, 0.2, 0.3, 0.31, 0.32, 0.33])
     level = torch.tensor([0.1, 0.2, 0.3, 0.301, 0.299, 0.302])
     assert not has_converged(rising, 32, config)

@@ -8,13 +8,14 @@ from vitreous.errors import ConfigError
 
 VolumeKind = Literal["fouriernet", "siren", "mlp", "voxels"]
 LossKind = Literal["l2", "symmetric", "mirrored"]
+EncoderKind = Literal["mlp", "cnn"]
 
 
 @dataclass(frozen=True)
 class CryoAIConfig:
     """Settings of the encoder, the map and their training."""
 
-    volume: VolumeKind = "fouriernet"
+    volume: VolumeKind = "voxels"
     """What holds the map in Fourier space: fouriernet, two SIRENs, the exponential of one times the other; siren; mlp,
     ReLU layers behind a positional encoding; or voxels, interpolated trilinearly."""
 
@@ -27,14 +28,24 @@ class CryoAIConfig:
     decoder_box: int = 64
     """Side, in pixels over the same field, of the images that the map is compared with; the images' own if smaller."""
 
-    encoder_box: int = 128
-    """Side, in pixels over the same field, of what the encoder sees; the images' own if smaller."""
+    encoder: EncoderKind = "mlp"
+    """Turns images into poses: mlp, three layers of all pixels; or cnn, the paper's filters and convolutions."""
+
+    encoder_box: int = 32
+    """Side, in pixels over the same field, of what the encoder sees; the images' own if smaller. The paper's is 128."""
+
+    encoder_width: int = 1024
+    """Features of a layer of mlp."""
 
     channels: int = 16
-    """Channels of the encoder's first layer; the others have 2, 4, 16 and 32 times as many. The paper's are 64."""
+    """Channels of the first layer of cnn; the others have 2, 4, 16 and 32 times as many. The paper's are 64."""
 
-    heads: int = 1
-    """Poses that the encoder proposes for an image; the best alone learns from it."""
+    heads: int = 7
+    """Poses that the encoder proposes for an image; the best alone learns from it. The paper's encoder has one."""
+
+    whiten: bool = True
+    """Whether all shells count alike, as images are divided by their root mean square in every shell; otherwise, as in
+    the paper, the lowest, where the power is, count most."""
 
     shift_range: float = 0.1
     """Largest shift along an axis, as a share of the box side; 0 takes all particles as centred."""
@@ -55,23 +66,23 @@ class CryoAIConfig:
     batch: int = 64
     """Particles per optimisation step."""
 
-    learning_rate: float = 1e-4
+    learning_rate: float = 3e-4
     """Learning rate of Adam."""
 
     voxel_learning_rate: float = 3e-2
     """Learning rate of voxels."""
 
-    march_from: float | None = None
-    """Radius, in Fourier pixels, within which images are compared at first; all frequencies from the beginning when not
-    given."""
+    march_from: float | None = 5.0
+    """Radius, in Fourier pixels, within which images are compared at first; none compares all frequencies from the
+    beginning."""
 
-    march_steps: int = 5_000
+    march_steps: int = 1_500
     """Steps over which that radius grows to all frequencies."""
 
     round_steps: int = 250
     """Steps after which convergence is judged."""
 
-    patience: int = 12
+    patience: int = 4
     """Training ends where the map explains no more after so many rounds."""
 
     tolerance: float = 0.01
@@ -89,7 +100,9 @@ class CryoAIConfig:
     def __post_init__(self) -> None:
         """Refuse what cannot be, naming the flag."""
         lowest = {
-            **dict.fromkeys(("width", "channels", "heads", "steps", "batch", "round_steps", "patience"), 1),
+            **dict.fromkeys(
+                ("width", "encoder_width", "channels", "heads", "steps", "batch", "round_steps", "patience"), 1
+            ),
             **{"decoder_box": 8, "encoder_box": 16, "march_steps": 1, "polish_steps": 0},
         }
         for name, low in lowest.items():

@@ -1,6 +1,7 @@
 """The encoder: images to poses (section 3.3 and supplement B of the paper)."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ _FILTERS = 5
 _GROWTH = (1, 2, 4, 16, 32)
 _MOST_POOLS, _LEAST_SIDE = 6, 2
 _HEAD_LAYERS = (512, 256)
+_MLP_LAYERS = 3
 _GROUPS = 8
 _FOUR = ((0, 0), (0, 1), (1, 0), (1, 1))
 
@@ -110,40 +112,70 @@ class DoubleConv(nn.Module):
         return self.layers(x)
 
 
+class FilterBank(nn.Module):
+    """Gaussian filters of an image, as channels.
+
+    Parameters
+    ----------
+    box
+        Side of the images.
+    """
+
+    lines: Tensor
+
+    def __init__(self, box: int) -> None:
+        super().__init__()
+        self.register_buffer("lines", filter_lines(box), persistent=False)
+
+    def forward(self, images: Images) -> Float[Tensor, "b filters y x"]:
+        """Filter along both axes."""
+        return self.lines @ images[:, None] @ self.lines.mT
+
+
 class Encoder(nn.Module):
-    """Gaussian filters, convolutions, and two heads: two axes in the image plane, and a shift.
+    """Features of an image, and two heads: two axes in the image plane, and a shift; each for several poses.
 
     Parameters
     ----------
     box
         Side of the images.
     config
-        Channels, heads, range of shifts.
+        Kind and sizes of the features, heads, range of shifts.
     """
-
-    filters: Tensor
 
     def __init__(self, box: int, config: CryoAIConfig) -> None:
         super().__init__()
         self.heads, self.shift_range = config.heads, config.shift_range
-        self.register_buffer("filters", filter_lines(box), persistent=False)
-        pools, sizes = pools_for(box), [_FILTERS, *(config.channels * growth for growth in _GROWTH)]
-        self.features = nn.Sequential(
-            *(DoubleConv(*sizes[i : i + 2], pooled=i < pools) for i in range(len(_GROWTH))),
-            nn.MaxPool2d(2) if pools > len(_GROWTH) else nn.Identity(),
-            nn.Flatten(),
-        )
-        length = sizes[-1] * (box >> pools) ** 2
-        self.rotation_head, self.shift_head = (_head(length, numbers * config.heads) for numbers in (6, 2))
+        numbers = (6 * config.heads, 2 * config.heads)
+        if config.encoder == "mlp":
+            width = config.encoder_width
+            sizes = [box**2, *[width] * _MLP_LAYERS]
+            layers = [part for pair in pairwise(sizes) for part in (nn.Linear(*pair), nn.ReLU())]
+            self.features = nn.Sequential(nn.Flatten(), *layers)
+            self.rotation_head, self.shift_head = (nn.Linear(width, each) for each in numbers)
+        else:
+            self.features = _convolutions(box, config.channels)
+            length = config.channels * _GROWTH[-1] * (box >> pools_for(box)) ** 2
+            self.rotation_head, self.shift_head = (_head(length, each) for each in numbers)
 
     def forward(self, images: Images) -> PoseGuesses:
         """Propose poses; shifts lie within the range by a hyperbolic tangent."""
-        filtered = self.filters @ images[:, None] @ self.filters.mT
-        features = self.features(filtered)
+        features = self.features(images)
         axes = self.rotation_head(features).float().reshape(-1, 2, 3)
         shifts = self.shift_head(features).float().unflatten(-1, (self.heads, 2))
         rotations = rotation_from_axes(axes[:, 0], axes[:, 1]).reshape(-1, self.heads, 3, 3)
         return PoseGuesses(rotations, self.shift_range * torch.tanh(shifts))
+
+
+def _convolutions(box: int, channels: int) -> nn.Sequential:
+    """Gaussian filters and five double convolutions (supplement B)."""
+    pools, sizes = pools_for(box), [_FILTERS, *(channels * growth for growth in _GROWTH)]
+    return nn.Sequential(
+        FilterBank(box),
+        *(DoubleConv(*sizes[i : i + 2], pooled=i < pools) for i in range(len(_GROWTH))),
+        nn.MaxPool2d(2) if pools > len(_GROWTH) else nn.Identity(),
+        nn.Flatten(),
+    )
 
 
 def _head(inputs: int, outputs: int) -> nn.Sequential:

@@ -28,9 +28,10 @@ class Views:
     inputs
         What the encoder sees, ``[b, y, x]``, of unit variance.
     values
-        Unitary coefficients of the cropped images over the reader's scale, ``[b, k]``.
+        Unitary coefficients of the cropped images over the reader's scale, ``[b, k]``; where they are whitened, of unit
+        mean square in every shell.
     ctf
-        Contrast transfer; the square of it where the images were multiplied by it already.
+        Contrast transfer, the square of it where the images were multiplied by it already; whitened like the images.
     """
 
     inputs: Images
@@ -46,7 +47,7 @@ class ImageReader:
     particles
         The images; poses in them are not used.
     config
-        Boxes and window.
+        Boxes, window, whether images are whitened.
     """
 
     def __init__(self, particles: Particles, config: CryoAIConfig) -> None:
@@ -59,6 +60,10 @@ class ImageReader:
         self.scale, self.input_scale = (
             max(float(fourier_crop(sample, box).std()), 1e-12) for box in (self.box, self.input_box)
         )
+        self.weight = torch.ones(len(self.disc.shell))
+        if config.whiten:
+            power = self._shell_means(self.views(self._sample()).values.abs().square().mean(0))
+            self.weight = power.clamp_min(1e-6 * float(power.max())).rsqrt()[self.disc.shell]
 
     def __len__(self) -> int:
         return len(self.particles)
@@ -74,16 +79,10 @@ class ImageReader:
 
         That of the map where there is no noise; with noise it is that of the images where this is the stronger.
         """
-        views, shells = self.views(self._sample()), self.box // 2 + 1
-        power, transfer, count = (
-            torch.zeros(shells).index_add_(0, self.disc.shell, each)
-            for each in (
-                views.values.abs().square().mean(0),
-                views.ctf.square().mean(0),
-                torch.ones(len(self.disc.shell)),
-            )
-        )
-        unit = (power / transfer.clamp_min(_LEAST_TRANSFER * count)).sqrt()
+        views = self.views(self._sample())
+        power, transfer = (self._shell_means(each.square().mean(0)) for each in (views.values.abs(), views.ctf))
+        whitening = self._shell_means(self.weight.square())
+        unit = (power / transfer.clamp_min(_LEAST_TRANSFER * whitening)).sqrt()
         return unit.clamp_min(1e-3 * unit.max())
 
     def views(self, rows: Int[Tensor, " b"]) -> Views:
@@ -93,9 +92,15 @@ class ImageReader:
         ctf = disc_ctf(particles.optics.select(rows), self.disc, self.pixel_size_A)
         return Views(
             fourier_crop(images, self.input_box) / self.input_scale,
-            coefficients / self.scale,
-            ctf.square() if particles.ctf_premultiplied else ctf,
+            coefficients * (self.weight / self.scale),
+            (ctf.square() if particles.ctf_premultiplied else ctf) * self.weight,
         )
+
+    def _shell_means(self, values: Float[Tensor, " k"]) -> Float[Tensor, " shells"]:
+        """Mean of every shell's coefficients; 0 where a shell has none."""
+        shell, shells = self.disc.shell, self.box // 2 + 1
+        total, count = (torch.zeros(shells).index_add_(0, shell, each) for each in (values, torch.ones(len(values))))
+        return total / count.clamp_min(1)
 
     def _sample(self) -> Int[Tensor, " b"]:
         return torch.arange(0, len(self), max(1, len(self) // _SAMPLE))

@@ -31,7 +31,7 @@ class Network(nn.Module):
     config
         Networks and loss.
     amplitude
-        Of the map's coefficients in every shell; see :class:`~vitreous.methods.cryoai.volume.VoxelVolume`.
+        Of the map's coefficients in every shell; see :func:`~vitreous.methods.cryoai.volume.make_volume`.
 
     Attributes
     ----------
@@ -134,7 +134,8 @@ class Training:
 
     def module(self) -> Network:
         """Make the networks."""
-        amplitude = self.reader.amplitude if self.config.volume == "voxels" else None
+        uses_units = self.config.whiten or self.config.volume == "voxels"
+        amplitude = self.reader.amplitude if uses_units else None
         return Network(self.reader.box, self.reader.input_box, self.config, amplitude)
 
     def optimizer(self, module: nn.Module) -> Optimizer:

@@ -43,10 +43,10 @@ class LearnedVolume(nn.Module, ABC):
 
 
 def make_volume(box: int, config: CryoAIConfig, amplitude: Float[Tensor, " shells"] | None = None) -> LearnedVolume:
-    """Make what ``config.volume`` names, for images of an even ``box``; voxels are in units of ``amplitude``."""
+    """Make what ``config.volume`` names, for images of an even ``box``, in units of ``amplitude`` in every shell."""
     if config.volume == "voxels":
         return VoxelVolume(box, amplitude)
-    return ImplicitVolume(box, _network(box, config))
+    return ImplicitVolume(box, _network(box, config), amplitude)
 
 
 def _network(box: int, config: CryoAIConfig) -> nn.Module:
@@ -110,11 +110,16 @@ class ImplicitVolume(LearnedVolume):
         Side of the images in pixels.
     network
         From points ``[…, 3]``, 1 at half a box, to real and imaginary part.
+    amplitude
+        Unit of what it gives in every shell, between which it is interpolated; 1 by default.
     """
 
-    def __init__(self, box: int, network: nn.Module) -> None:
+    unit: Tensor
+
+    def __init__(self, box: int, network: nn.Module, amplitude: Float[Tensor, " shells"] | None = None) -> None:
         super().__init__()
         self.box, self.network = box, network
+        self.register_buffer("unit", torch.ones(box // 2 + 1) if amplitude is None else amplitude)
 
     def forward(self, rotations: Rotations, kxy: Float[Tensor, "k 2"]) -> Complex[Tensor, "n k"]:
         """Slices: the point ``Rᵀ(kx, ky, 0)`` is the row vector ``(kx, ky) @ R[:2]``."""
@@ -125,7 +130,13 @@ class ImplicitVolume(LearnedVolume):
         """Coefficients at points in Fourier pixels."""
         side = torch.sign(points @ points.new_tensor(_HALF_SPACE))
         real, imaginary = self.network(points * side[..., None] / (self.box / 2)).unbind(-1)
-        return torch.complex(real, imaginary * side)
+        unit = self._unit_at(points)
+        return torch.complex(real * unit, imaginary * side * unit)
+
+    def _unit_at(self, points: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n"]:
+        radius = torch.linalg.vector_norm(points.detach(), dim=-1).clamp_max(self.box / 2)
+        inner = radius.long().clamp_max(self.box // 2 - 1)
+        return torch.lerp(self.unit[inner], self.unit[inner + 1], radius - inner)
 
     def values(self) -> Map:
         """Ask for all points of the grid inside the Nyquist sphere."""
