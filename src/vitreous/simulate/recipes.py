@@ -1,5 +1,6 @@
 """Named simulations for demos and benchmarks: a name means the same specimen and settings for ever."""
 
+import math
 from dataclasses import dataclass, field
 
 import torch
@@ -53,12 +54,27 @@ _FAB_CIRCLE = SpecimenConfig(
 )
 _FAB_LINKER = SpecimenConfig(hinge_random=100, hinge_chains=_FAB, hinge_point=_FAB_HINGE_A)
 _KINASE = "a trajectory of adenylate kinase between 4AKE and 1AKE, .npz with xyz and element"
+_KINASE_ALONE = SpecimenConfig(assembly="1")
+"""One molecule: the deposited coordinates of 4AKE are two, which a rotation by half a turn exchanges."""
+
+_AKE = "adenylate kinase, PDB 4AKE in mmCIF"
+_SPIKE = "a spike ectodomain, for example PDB 6VXX"
 _COMPLEXES = "a structure, and others of about its size with --mixture, for example PDB 6MSM, 3SN6 and 4ZXB"
 
 
 def _with_unseen(n: int, box: int, shift: float, pixel_size: float | None = None) -> SimulationConfig:
     """Settings of a motion whose networks are judged on particles and states that they have not seen."""
     return SimulationConfig(n, box, pixel_size, snr=0.1, shift=shift, unseen=0.1, unseen_states=0.1)
+
+
+def _ideal(n: int, box: int, pixel_size: float | None = None) -> SimulationConfig:
+    """Settings of a stack without noise, CTF or shifts."""
+    return SimulationConfig(n, box, pixel_size, snr=math.inf, shift=0.0, ctf="none")
+
+
+def _decibels(level: float) -> float:
+    """Power ratio."""
+    return round(10 ** (level / 10), 4)
 
 
 RECIPES = {
@@ -139,6 +155,48 @@ RECIPES = {
             _with_unseen(12_500, 48, 2.0),
             SpecimenConfig(states=50),
             _KINASE,
+        ),
+        Recipe(
+            "kinase-ideal-64",
+            "amortised ab initio without noise, CTF or shifts",
+            _ideal(50_000, 64),
+            _KINASE_ALONE,
+            _AKE,
+        ),
+        Recipe(
+            "kinase-ideal-32",
+            "the same for a processor",
+            _ideal(10_000, 32),
+            _KINASE_ALONE,
+            _AKE,
+        ),
+        Recipe(
+            "kinase-noisy-128",
+            "the same molecule at -5 dB",
+            SimulationConfig(n=50_000, box=128, snr=_decibels(-5), shift=5.0),
+            _KINASE_ALONE,
+            _AKE,
+        ),
+        *(
+            Recipe(
+                f"ribosome-{'minus-' if level else ''}{-level}-dB",
+                f"amortised ab initio of a ribosome at {level} dB",
+                SimulationConfig(n=10_000, box=128, snr=_decibels(level), shift=4.0),
+                structure="a ribosome, for example PDB 4V5A",
+            )
+            for level in (0, -5, -10, -15)
+        ),
+        Recipe(
+            "spike-ideal-128",
+            "amortised ab initio of a spike without noise, CTF or shifts",
+            _ideal(50_000, 128, pixel_size=3.0),
+            structure=_SPIKE,
+        ),
+        Recipe(
+            "spike-noisy-128",
+            "the same at -10 dB, centred",
+            SimulationConfig(n=50_000, box=128, pixel_size=3.0, snr=_decibels(-10), shift=0.0),
+            structure=_SPIKE,
         ),
         Recipe(
             "mixture-64",

@@ -147,6 +147,8 @@ class Encoder(nn.Module):
         super().__init__()
         self.heads, self.shift_range = config.heads, config.shift_range
         numbers = (6 * config.heads, 2 * config.heads)
+        self.rotation_head: nn.Module
+        self.shift_head: nn.Module
         if config.encoder == "mlp":
             width = config.encoder_width
             sizes = [box**2, *[width] * _MLP_LAYERS]
