@@ -56,6 +56,7 @@ class Watched:
         self.state: tuple[dict[str, Tensor], dict[str, Any]] | None = None
         self.curve: list[dict[str, float]] = []
         self.cpu_seconds = 0.0
+        self.volume = truth
 
     def save(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
         """Keep a state of training."""
@@ -84,13 +85,13 @@ class Watched:
         sample = self.particles.select(some)
         poses = poses_of(network, ImageReader(sample, task.config), SilentProgress())
         explained = parameters["explained"][: int(parameters["steps_done"]) // task.config.round_steps]
-        found, volume = errors(poses, sample), decoded_map(network.volume, 1.0, task.reader.pixel_size_A)
+        found = errors(poses, sample)
+        self.volume = decoded_map(network.volume, 1.0, task.reader.pixel_size_A)
         return {
             "explained": float(explained[-1]),
             "median_deg": found.median_deg,
             "squared_fnorm_median": found.squared_fnorm_median,
-            "resolution_A": resolution(volume, self.truth),
-            "mirror_correlation": mirror_correlation(volume.values)[0],
+            "resolution_A": resolution(self.volume, self.truth),
         }
 
 
@@ -146,7 +147,8 @@ def main() -> None:
         verdict = "out of steps" if any("still learning" in each for each in warnings) else "converged"
     except TimeIsUpError:
         verdict = "out of time"
-    given.out.write_text(json.dumps({"verdict": verdict, "curve": watched.curve}))
+    mirror = mirror_correlation(watched.volume.values)[0]
+    given.out.write_text(json.dumps({"verdict": verdict, "mirror_correlation": mirror, "curve": watched.curve}))
 
 
 if __name__ == "__main__":
