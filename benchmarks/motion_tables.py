@@ -227,7 +227,7 @@ def amortised_table(records: Records) -> str:
     done = [record for record in records if is_measured(record)]
     header = ["what differs", "images", "SNR", "seed", "end", *AMORTISED_COLUMNS.values(), "peak MB"]
     text = (
-        "Training of `vitreous abinitio --method cryoai` alone on one core, compared with the truth after every 150"
+        "Training of `vitreous abinitio --method cryoai` alone on one core, compared with the truth after every 250"
         " steps: encoder at 16 px, batches of 64, otherwise the defaults but for what the first column says. Poses are"
         " those of one forward pass, with no descent after it; the resolution is that of the network's own map, at FSC"
         " 0.5 with the truth. Processor time leaves the comparisons out.\n"
