@@ -76,6 +76,19 @@ def test_only_the_first_model_is_read(tmp_path: Path) -> None:
     assert len(read_atoms(path)) == 4
 
 
+def test_chains_are_kept_alone(tmp_path: Path) -> None:
+    path = write(tmp_path, PDB)
+    whole = read_atoms(path)
+    for name in np.unique(whole.chain):
+        state = build_specimen(str(path), SpecimenConfig(chains=(str(name),))).states()[0]
+        assert set(state.atoms.chain) == {name}
+        assert len(state.atoms) == (whole.chain == name).sum() < len(whole)
+    with pytest.raises(ConfigError, match="--chains must name some"):
+        build_specimen(str(path), SpecimenConfig(chains=("Q",)))
+    with pytest.raises(ConfigError, match="--chains needs a structure file"):
+        build_specimen("phantom", SpecimenConfig(chains=("A",)))
+
+
 def test_an_assembly_is_built_by_its_transforms(tmp_path: Path) -> None:
     remark = "".join(
         f"REMARK 350 {line}\n"

@@ -94,6 +94,18 @@ class Atoms:
             chosen |= inside
         return torch.from_numpy(chosen)
 
+    def only(self, names: tuple[str, ...]) -> "Atoms":
+        """Return the atoms of some chains; ConfigError, with the chains that there are, where there are none."""
+        kept = self.in_chains(names)
+        if not bool(kept.any()):
+            raise ConfigError(
+                "--chains must name some of the model's chains",
+                expected=f"some of {', '.join(map(str, np.unique(self.chain)[:30]))}",
+                found=", ".join(names),
+                remedy="Name other chains",
+            )
+        return self.select(kept)
+
     def moving_part(self, names: tuple[str, ...]) -> Bool[Tensor, " n"]:
         """Tell which atoms a hinge turns; ConfigError, with the chains that there are, where it is none or all."""
         moving = self.in_chains(names)

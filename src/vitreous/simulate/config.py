@@ -166,6 +166,9 @@ class SpecimenConfig:
     assembly: str | None = None
     """Name of the biological assembly to build from a structure file; the deposited coordinates when not given."""
 
+    chains: tuple[str, ...] = ()
+    """Keep these chains of STRUCTURE alone, or residues such as B:2-222; all by default."""
+
     waters: bool = False
     """Keep water molecules."""
 

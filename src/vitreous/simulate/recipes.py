@@ -54,7 +54,7 @@ _FAB_CIRCLE = SpecimenConfig(
 )
 _FAB_LINKER = SpecimenConfig(hinge_random=100, hinge_chains=_FAB, hinge_point=_FAB_HINGE_A)
 _KINASE = "a trajectory of adenylate kinase between 4AKE and 1AKE, .npz with xyz and element"
-_KINASE_ALONE = SpecimenConfig(assembly="1")
+_KINASE_ALONE = SpecimenConfig(chains=("A",))
 """One molecule: the deposited coordinates of 4AKE are two, which a rotation by half a turn exchanges."""
 
 _AKE = "adenylate kinase, PDB 4AKE in mmCIF"

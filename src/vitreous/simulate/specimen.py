@@ -30,11 +30,13 @@ def build_specimen(structure: str, config: SpecimenConfig) -> Motion:
     motion = _moving(structure, config)
     if not config.mixture:
         return motion
-    others = (Rigid(_atoms(str(path), config), path.name) for path in config.mixture)
+    others = (Rigid(_read(str(path), config), path.name) for path in config.mixture)
     return Mixture((motion, *others), config.weights, shared_frame=not config.centre_each)
 
 
 def _moving(structure: str, config: SpecimenConfig) -> Motion:
+    if config.chains and (structure == PHANTOM or structure.endswith(".npz")):
+        raise ConfigError("--chains needs a structure file", found=structure, remedy="Leave --chains out")
     if structure == PHANTOM:
         if config.hinge_chains or config.hinge_point or config.hinge_axis or config.hinge_random:
             raise ConfigError(
@@ -69,6 +71,11 @@ def _random_hinge(structure: str, n_states: int, config: SpecimenConfig) -> Rand
 
 
 def _atoms(structure: str, config: SpecimenConfig) -> Atoms:
+    atoms = _read(structure, config)
+    return atoms.only(config.chains) if config.chains else atoms
+
+
+def _read(structure: str, config: SpecimenConfig) -> Atoms:
     return read_atoms(structure, keep_waters=config.waters, assembly=config.assembly)
 
 
