@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from tests.methods.moving_blobs import moving_blobs
 from tests.methods.test_classify import species
 from tests.methods.test_search import BOX, PIXEL_SIZE_A, QUICK, SHORT, N, errors_of, phantom_stack
 from tests.methods.test_starts import DIAMETER_PX, FIRST, SECOND, phantom_map, store_of
@@ -16,7 +17,8 @@ from vitreous.fourier.filters import low_pass
 from vitreous.fourier.resize import resize_map
 from vitreous.fourier.shells import radial_power
 from vitreous.geometry.rotations import random_rotations
-from vitreous.methods.search.given import at_image_scale, cut_off_radius, given_starts
+from vitreous.methods.search.config import START_A
+from vitreous.methods.search.given import LEAST_RADIUS, at_image_scale, cut_off_radius, given_starts
 from vitreous.methods.search.method import START_LEFT, Search
 from vitreous.methods.search.starts import Candidate, GivenStarts, Start, StartFinder, enough_shell, is_better
 from vitreous.methods.search.verdict import Evidence, independence, judge
@@ -53,6 +55,15 @@ def test_a_start_that_leaves_nothing_or_goes_beyond_the_images_is_refused(start_
         Search(replace(QUICK, start_A=start_A)).run(phantom_stack().particles, starts=truth())
     with pytest.raises(ConfigError, match="--start"):
         replace(QUICK, start_A=-start_A)
+
+
+def test_the_default_cut_off_fits_small_fields() -> None:
+    particles = phantom_stack().particles
+    assert cut_off_radius(particles, START_A) == pytest.approx(particles.box * particles.pixel_size_A / START_A)
+    small = moving_blobs(4).particles  # 16 px of 4 Å: two Fourier pixels within 30 Å
+    assert cut_off_radius(small, START_A) == LEAST_RADIUS
+    with pytest.raises(ConfigError, match="--start"):
+        cut_off_radius(small, START_A + 1)
 
 
 def test_poses_make_a_map_of_each_half_that_is_trusted_as_far_as_these_agree() -> None:

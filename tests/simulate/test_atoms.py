@@ -3,11 +3,14 @@ import re
 from pathlib import Path
 
 import gemmi
+import numpy as np
 import pytest
 import torch
 
 from vitreous.errors import ConfigError, InputError
 from vitreous.simulate.atoms import read_atoms
+from vitreous.simulate.config import SpecimenConfig
+from vitreous.simulate.specimen import build_specimen
 
 PDB = """\
 ATOM      1  N   ALA A   1      11.104   6.134  -6.504  1.00 10.00           N

@@ -173,7 +173,7 @@ RECIPES = {
         Recipe(
             "kinase-noisy-128",
             "the same molecule at -5 dB",
-            SimulationConfig(n=50_000, box=128, snr=_decibels(-5), shift=5.0),
+            SimulationConfig(n=50_000, box=128, snr=_decibels(-5.0), shift=5.0),
             _KINASE_ALONE,
             _AKE,
         ),
@@ -181,7 +181,7 @@ RECIPES = {
             Recipe(
                 f"ribosome-{'minus-' if level else ''}{-level}-dB",
                 f"amortised ab initio of a ribosome at {level} dB",
-                SimulationConfig(n=10_000, box=128, snr=_decibels(level), shift=4.0),
+                SimulationConfig(n=10_000, box=128, snr=_decibels(float(level)), shift=4.0),
                 structure="a ribosome, for example PDB 4V5A",
             )
             for level in (0, -5, -10, -15)
@@ -195,7 +195,7 @@ RECIPES = {
         Recipe(
             "spike-noisy-128",
             "the same at -10 dB, centred",
-            SimulationConfig(n=50_000, box=128, pixel_size=3.0, snr=_decibels(-10), shift=0.0),
+            SimulationConfig(n=50_000, box=128, pixel_size=3.0, snr=_decibels(-10.0), shift=0.0),
             structure=_SPIKE,
         ),
         Recipe(

@@ -11,6 +11,10 @@ from vitreous.reconstruct.estep import EStep
 AUTO = "auto"
 """The name that stands for the point group that the map shows."""
 
+START_A = 30.0
+"""Resolution in Å at which starts are cut off by default; where so few Fourier pixels lie within it that they tell no
+directions apart, the fewest that do."""
+
 _START_RADIUS = 6.0
 
 
@@ -26,7 +30,7 @@ class SearchConfig:
     """Seed of the start, the minibatches and the half-sets."""
     starts: int = 2
     """Random starts that each half-set may have, at most, before all particles are searched together."""
-    start_A: float = 30.0
+    start_A: float = START_A
     """Resolution in Å at which a given start (--map, --poses) is cut off; beyond it, the half-maps are independent."""
     iterations: int = 40
     """Stochastic iterations from the random start."""

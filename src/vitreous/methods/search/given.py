@@ -9,6 +9,7 @@ from vitreous.fourier.filters import apply_radial, low_pass
 from vitreous.fourier.resize import resize_map
 from vitreous.fourier.shells import radial_power
 from vitreous.fourier.transform import centred_resize
+from vitreous.methods.search.config import START_A
 from vitreous.methods.search.starts import GivenStarts
 from vitreous.reconstruct.backprojection import solve
 from vitreous.reconstruct.coefficients import CoefficientStore
@@ -35,6 +36,8 @@ def cut_off_radius(particles: Particles, start_A: float) -> float:
     """
     side_A = particles.box * particles.pixel_size_A
     radius, largest = side_A / start_A, particles.box / 2 - 1
+    if start_A == START_A:
+        radius = max(radius, LEAST_RADIUS)
     if not LEAST_RADIUS <= radius <= largest:
         raise ConfigError(
             "--start-A does not fit the images",

@@ -10,7 +10,7 @@ from vitreous.data import Journal, Particles, Poses, Result, SilentJournal, Volu
 from vitreous.errors import InputError
 from vitreous.fourier.filters import low_pass
 from vitreous.methods.search.axes import IndependentMaps, found_axes
-from vitreous.methods.search.config import is_auto, require_setting, require_symmetry
+from vitreous.methods.search.config import START_A, is_auto, require_setting, require_symmetry
 from vitreous.methods.search.given import at_image_scale, cut_off_radius, maps_of_halves
 from vitreous.methods.search.global_search import GridSearch
 from vitreous.methods.search.outcome import reconstructed, refined_in_stages
@@ -44,7 +44,7 @@ class RefineConfig:
     group and the axes in the map, or in that of the poses, and turns map or poses onto them."""
     seed: int = 0
     """Seed of the half-sets, where the particles have none."""
-    start_A: float = 30.0
+    start_A: float = START_A
     """Resolution in Å at which the start is cut off; beyond it, the half-maps are independent."""
     shift_range_share: float = 0.05
     """Largest shift searched from a map, as a share of the box side."""
