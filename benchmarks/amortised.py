@@ -30,7 +30,7 @@ Settings = dict[str, Any]
 TABLES: dict[str, list[tuple[int | None, Settings]]] = {
     "maps": [
         (None, {"volume": volume, "width": 64, "loss": loss})
-        for volume, loss in product(("voxels", "fouriernet", "siren", "mlp"), ("symmetric", "l2"))
+        for volume, loss in product(("voxels", "fouriernet", "siren", "mlp"), ("mirrored", "symmetric", "l2"))
     ],
     "parts": [
         (None, settings)
@@ -43,7 +43,7 @@ TABLES: dict[str, list[tuple[int | None, Settings]]] = {
             {"encoder_box": 32},
         )
     ],
-    "trap": [(None, {"loss": loss}) for loss in ("symmetric", "l2", "mirrored")],
+    "trap": [(None, {"loss": loss}) for loss in ("mirrored", "symmetric", "l2")],
     "particles": [(n, {}) for n in (5_000, 20_000, 80_000)],
 }
 """Rows of every table: particles, if others than asked for, and what differs from the common settings."""

@@ -53,7 +53,7 @@ class CryoAIConfig:
     window: float = 0.85
     """Radius, as a share of half the box, from which images fade to 0 at 0.99; 1 switches the window off."""
 
-    loss: LossKind = "symmetric"
+    loss: LossKind = "mirrored"
     """l2, the pose of the image; symmetric, the better of that and of the image turned by half a turn; mirrored, also
     the poses that give the same images of a map that is its own mirror image."""
 
@@ -72,11 +72,11 @@ class CryoAIConfig:
     voxel_learning_rate: float = 3e-2
     """Learning rate of voxels."""
 
-    march_from: float | None = 5.0
+    march_from: float | None = 4.0
     """Radius, in Fourier pixels, within which images are compared at first; none compares all frequencies from the
     beginning."""
 
-    march_steps: int = 1_500
+    march_steps: int = 3_000
     """Steps over which that radius grows to all frequencies."""
 
     round_steps: int = 250
