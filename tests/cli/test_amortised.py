@@ -125,7 +125,7 @@ def test_the_estimate_grows_with_what_is_asked_for_and_not_beyond_the_minutes() 
         return estimate_training(CryoAIConfig(**changes), 64, "cpu").core_seconds
 
     assert seconds(steps=2000) == pytest.approx(2 * seconds(steps=1000))
-    assert seconds(loss="mirrored") > seconds() > seconds(loss="l2")
+    assert seconds(loss="mirrored") > seconds(loss="symmetric") > seconds(loss="l2")
     assert seconds(volume="voxels") < seconds(volume="fouriernet")
     assert seconds(encoder="mlp") < seconds(encoder="cnn")
     assert seconds(minutes=2.0) == pytest.approx(120 * torch.get_num_threads())

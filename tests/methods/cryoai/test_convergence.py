@@ -33,7 +33,14 @@ def ideal_blobs(n: int) -> Particles:
 def poses_found(particles: Particles, heads: int) -> PoseErrors:
     torch.manual_seed(1)
     config = CryoAIConfig(
-        heads=heads, encoder_width=512, steps=500, round_steps=100, march_from=4.0, march_steps=500, shift_range=0.0
+        heads=heads,
+        loss="symmetric",
+        encoder_width=512,
+        steps=500,
+        round_steps=100,
+        march_from=4.0,
+        march_steps=500,
+        shift_range=0.0,
     )
     found = CryoAI(config, seed=1).propose(particles, SilentProgress(), InMemory().train)
     assert particles.poses is not None
