@@ -14,6 +14,7 @@ from tests.docs.pages import ROOT, commands, fenced_blocks
 from vitreous.cli.main import main
 from vitreous.cli.registry import COMMANDS
 from vitreous.io import open_particles, write_cs
+from vitreous.methods.registry import get
 from vitreous.methods.search import config
 
 README = ROOT / "README.md"
@@ -57,6 +58,7 @@ def test_python_example_of_the_readme(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(workplace)
+    get("search")  # its modules' types are read when they are imported, which must not be while they are replaced
     monkeypatch.setattr(config, "SearchConfig", partial(config.SearchConfig, **HURRY))
     (example,) = fenced_blocks(README, "python")
     assert len([line for line in example.splitlines() if line]) == 10
