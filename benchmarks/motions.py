@@ -3,10 +3,12 @@
     python -m benchmarks.motions --structure 1igy.cif.gz --ctf ctf.npz
     python -m benchmarks.motions --structure 1igy.cif.gz --snr 0.01 --seeds 1 --methods cryonoo pca --append
     python -m benchmarks.motions --structure phantom --recipe phantom-hinge-32 --n 2000 --append
+    python -m benchmarks.motions --structure phantom --recipe phantom-hinge-32 --methods cryonoo --stretch 2 --append
 
 Simulates a recipe (an antibody whose Fab turns through the full circle by default) with a tenth of the particles
 and a tenth of the states kept apart, trains on the rest, embeds the two parts that were kept, and compares with the
-truth by ``vitreous evaluate latents``. One row per run in ``results/motions.json``; ``--append`` goes on.
+truth by ``vitreous evaluate latents``. One row per run in ``results/motions.json``; ``--append`` goes on. ``--stretch``
+gives trainings more epochs, or fewer, so that methods can be compared at the same time.
 """
 
 import argparse
@@ -46,6 +48,17 @@ METHODS: dict[str, list[str]] = {
 }
 """Options of every row; networks are small enough for minutes on a processor."""
 
+EPOCHS = {"--epochs", "--cryoformer.epochs", "--noo.warmup"}
+"""Options that count epochs."""
+
+
+def stretched(words: list[str], stretch: float) -> list[str]:
+    """Multiply the options that count epochs."""
+    return [
+        f"{max(1, round(float(word) * stretch))}" if before in EPOCHS else word
+        for before, word in zip(["", *words], words, strict=False)
+    ]
+
 
 class Motions(Bench):
     """Trainings on simulated stacks, judged on particles that they saw and on particles that they did not."""
@@ -55,14 +68,16 @@ class Motions(Bench):
         given = self.given
         for seed, snr, method in product(given.seeds, given.snr, given.methods):
             size = {"n": given.n, "box": given.box, "precision": given.precision, "threads": given.threads}
-            known = {"recipe": given.recipe, "SNR": snr, "seed": seed, "method": method, **size}
+            label = method if given.stretch == 1 else f"{method}, epochs × {given.stretch:g}"
+            known = {"recipe": given.recipe, "SNR": snr, "seed": seed, "method": label, **size}
             yield known, partial(self.outcome, snr, seed, method)
 
     def outcome(self, snr: float, seed: int, method: str) -> Outcome:
         """Train, embed what was kept apart, and judge all three parts."""
         stack = self.stack(snr, seed)
-        run = stack.parent / f"{stack.name}-{method.replace(' ', '-')}"
-        words = ["flex", stack / "train.star", "-o", run, "--dims", str(self.given.dims), *METHODS[method]]
+        run = stack.parent / f"{stack.name}-{method.replace(' ', '-')}-{self.given.stretch:g}"
+        options = stretched(METHODS[method], self.given.stretch)
+        words = ["flex", stack / "train.star", "-o", run, "--dims", str(self.given.dims), *options]
         if method != "pca":
             words += ["--precision", self.given.precision]
         done = self.run([*words, SEEDS.get(method, "--seed"), str(seed)])
@@ -102,6 +117,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--snr", type=float, nargs="+", default=[0.1, 0.01])
     parser.add_argument("--n", type=int, default=3000, help="particles")
     parser.add_argument("--box", type=int, default=32, help="px")
+    parser.add_argument("--stretch", type=float, default=1.0, help="multiplies the epochs of every training")
     parser.add_argument("--dims", type=int, default=6, help="size of the latents")
     parser.add_argument("--precision", default="bf16-mixed", help="of trainings; 32-true on processors without AVX512")
     return parser.parse_args()
