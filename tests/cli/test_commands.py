@@ -282,13 +282,17 @@ def test_abinitio_from_a_start_says_beyond_what_its_halves_are_independent(star,
 @pytest.mark.parametrize(
     ("command", "words", "part"),
     [
-        ("abinitio", ["--map", "MAP"], "--start"),  # 30 Å are below the fourth pixel of a field of 96 Å
+        (
+            "abinitio",
+            ["--map", "MAP", "--start-A", "30"],
+            "--start",
+        ),  # 30 Å are below the fourth pixel of a field of 96 Å
         ("abinitio", ["--map", "OTHER"], "another grid"),
         ("abinitio", ["--map", "MAP", "--poses", "STAR"], "exclude each other"),
         ("abinitio", ["--map", "MAP", "--method", "fastar"], "--method fastar"),
         ("abinitio", ["--poses", "STAR", "--method", "fastar"], "--method fastar"),
         ("classify", ["--map", "MAP", "MAP"], "1 or 3 maps"),
-        ("classify", ["--map", "MAP"], "--start"),
+        ("classify", ["--map", "MAP", "--start-A", "30"], "--start"),
         ("classify", ["--map", "OTHER"], "another grid"),
         ("classify", ["--symmetry", "auto"], "Name the group"),
     ],

@@ -136,7 +136,7 @@ def test_numbers_of_maps_and_groups_that_cannot_work_are_refused() -> None:
     with pytest.raises(ConfigError, match="--classes 3"):
         Classify(replace(QUICK, classes=4)).run(particles, starts=[volume(1)] * 3)
     with pytest.raises(ConfigError, match="--start"):
-        Classify(QUICK).run(particles, starts=[volume(1)])  # 30 Å are below the fourth pixel
+        Classify(replace(QUICK, start_A=30.0)).run(particles, starts=[volume(1)])  # 30 Å are below the fourth pixel
     with pytest.raises(ConfigError, match="abinitio --symmetry auto"):
         ClassifyConfig(symmetry="auto")
     with pytest.raises(ConfigError, match="Q7"):

@@ -11,14 +11,13 @@ from tests.methods.test_classify import species
 from tests.methods.test_search import BOX, PIXEL_SIZE_A, QUICK, SHORT, N, errors_of, phantom_stack
 from tests.methods.test_starts import DIAMETER_PX, FIRST, SECOND, phantom_map, store_of
 from vitreous.compute.progress import SilentProgress
-from vitreous.data import Poses, ResolutionCurves, Result, SilentJournal, Volume
+from vitreous.data import ArraySource, Particles, Poses, ResolutionCurves, Result, SilentJournal, Volume
 from vitreous.errors import ConfigError
 from vitreous.fourier.filters import low_pass
 from vitreous.fourier.resize import resize_map
 from vitreous.fourier.shells import radial_power
 from vitreous.geometry.rotations import random_rotations
-from vitreous.methods.search.config import START_A
-from vitreous.methods.search.given import LEAST_RADIUS, at_image_scale, cut_off_radius, given_starts
+from vitreous.methods.search.given import LEAST_RADIUS, START_A, at_image_scale, cut_off_radius, given_starts
 from vitreous.methods.search.method import START_LEFT, Search
 from vitreous.methods.search.starts import Candidate, GivenStarts, Start, StartFinder, enough_shell, is_better
 from vitreous.methods.search.verdict import Evidence, independence, judge
@@ -57,13 +56,15 @@ def test_a_start_that_leaves_nothing_or_goes_beyond_the_images_is_refused(start_
         replace(QUICK, start_A=-start_A)
 
 
-def test_the_default_cut_off_fits_small_fields() -> None:
+def test_the_default_cut_off_fits_small_fields_and_coarse_pixels() -> None:
     particles = phantom_stack().particles
-    assert cut_off_radius(particles, START_A) == pytest.approx(particles.box * particles.pixel_size_A / START_A)
+    assert cut_off_radius(particles, None) == pytest.approx(particles.box * particles.pixel_size_A / START_A)
     small = moving_blobs(4).particles  # 16 px of 4 Å: two Fourier pixels within 30 Å
-    assert cut_off_radius(small, START_A) == LEAST_RADIUS
+    assert cut_off_radius(small, None) == LEAST_RADIUS
     with pytest.raises(ConfigError, match="--start"):
-        cut_off_radius(small, START_A + 1)
+        cut_off_radius(small, START_A)
+    coarse = Particles(ArraySource(small.images(), 20.0), small.optics, small.ids)
+    assert cut_off_radius(coarse, None) == coarse.box / 2 - 1
 
 
 def test_poses_make_a_map_of_each_half_that_is_trusted_as_far_as_these_agree() -> None:

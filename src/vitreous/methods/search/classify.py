@@ -17,7 +17,7 @@ from vitreous.methods.search.axes import imposed_axes, symmetry_warning
 from vitreous.methods.search.class_rounds import ClassRounds, ClassState
 from vitreous.methods.search.class_starts import ClassFinder, GivenClasses
 from vitreous.methods.search.class_verdict import ClassEvidence, judge_classes
-from vitreous.methods.search.config import START_A, SearchConfig, is_auto, require_setting
+from vitreous.methods.search.config import SearchConfig, is_auto, require_setting
 from vitreous.methods.search.given import at_image_scale, cut_off_radius
 from vitreous.methods.search.global_search import search_halves
 from vitreous.methods.search.method import SEARCH_RADIUS_SHARE, START_LEFT
@@ -50,8 +50,9 @@ class ClassifyConfig:
     """Point group imposed on every class, whose axes are found in each: C1, C4, D2, T, O, I …"""
     seed: int = 0
     """Seed of the starts, the minibatches and the half-sets."""
-    start_A: float = START_A
-    """Resolution in Å at which given maps (--map) are cut off; beyond it, the half-maps are independent."""
+    start_A: float | None = None
+    """Resolution in Å at which given maps (--map) are cut off; beyond it, the half-maps are independent. 30 Å by
+    default, or that of the fourth Fourier pixel in boxes below 120 Å."""
     iterations: int = 60
     """Stochastic iterations from the random starts."""
     minibatch: int = 200

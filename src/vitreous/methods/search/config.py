@@ -11,10 +11,6 @@ from vitreous.reconstruct.estep import EStep
 AUTO = "auto"
 """The name that stands for the point group that the map shows."""
 
-START_A = 30.0
-"""Resolution in Å at which starts are cut off by default; where so few Fourier pixels lie within it that they tell no
-directions apart, the fewest that do."""
-
 _START_RADIUS = 6.0
 
 
@@ -30,8 +26,9 @@ class SearchConfig:
     """Seed of the start, the minibatches and the half-sets."""
     starts: int = 2
     """Random starts that each half-set may have, at most, before all particles are searched together."""
-    start_A: float = START_A
-    """Resolution in Å at which a given start (--map, --poses) is cut off; beyond it, the half-maps are independent."""
+    start_A: float | None = None
+    """Resolution in Å at which a given start (--map, --poses) is cut off; beyond it, the half-maps are independent. 30
+    Å by default, or that of the fourth Fourier pixel in boxes below 120 Å."""
     iterations: int = 40
     """Stochastic iterations from the random start."""
     patience: int = 120
@@ -55,7 +52,7 @@ class SearchConfig:
         require_symmetry(self.symmetry)
         require_setting(0 <= self.seed < 2**63, "--seed", "0 to 2^63 - 1", self.seed)
         require_setting(1 <= self.starts <= 100, "--starts", "1 to 100", self.starts)
-        require_setting(0 < self.start_A < math.inf, "--start-A", "a positive resolution in Å", self.start_A)
+        require_start(self.start_A)
         require_setting(self.iterations >= 5, "--iterations", "at least 5", self.iterations)
         require_setting(self.patience >= 0, "--patience", "at least 0", self.patience)
         require_setting(self.minibatch >= 20, "--minibatch", "at least 20", self.minibatch)
@@ -87,6 +84,12 @@ def require_symmetry(symmetry: str) -> None:
     """Raise ConfigError unless a name is that of a point group, or ``auto``."""
     if not is_auto(symmetry):
         point_group(symmetry)
+
+
+def require_start(start_A: float | None) -> None:
+    """Raise ConfigError unless the resolution of a start is positive, or none is given."""
+    if start_A is not None:
+        require_setting(0 < start_A < math.inf, "--start-A", "a positive resolution in Å", start_A)
 
 
 def require_setting(holds: object, flag: str, expected: str, found: object) -> None:

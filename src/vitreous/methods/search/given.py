@@ -9,7 +9,6 @@ from vitreous.fourier.filters import apply_radial, low_pass
 from vitreous.fourier.resize import resize_map
 from vitreous.fourier.shells import radial_power
 from vitreous.fourier.transform import centred_resize
-from vitreous.methods.search.config import START_A
 from vitreous.methods.search.starts import GivenStarts
 from vitreous.reconstruct.backprojection import solve
 from vitreous.reconstruct.coefficients import CoefficientStore
@@ -17,6 +16,9 @@ from vitreous.reconstruct.group_balance import GroupBalance
 from vitreous.reconstruct.half_maps import agreement_shell
 from vitreous.reconstruct.known_poses import back_project_halves
 from vitreous.typing import Int, Map, Tensor
+
+START_A = 30.0
+"""Resolution in Å at which starts are cut off where none is asked for."""
 
 LEAST_RADIUS = 4.0
 """Fourier pixels that a start must reach: less tells no directions apart."""
@@ -26,8 +28,10 @@ SAME = 0.01
 """Largest relative difference of two pixel sizes that are taken for one."""
 
 
-def cut_off_radius(particles: Particles, start_A: float) -> float:
+def cut_off_radius(particles: Particles, start_A: float | None) -> float:
     """Radius in Fourier pixels of the resolution at which a start is cut off.
+
+    Without a resolution that of 30 Å, or the least radius where that is more.
 
     Raises
     ------
@@ -35,9 +39,10 @@ def cut_off_radius(particles: Particles, start_A: float) -> float:
         Where that leaves nothing to begin with, or lies beyond the images.
     """
     side_A = particles.box * particles.pixel_size_A
-    radius, largest = side_A / start_A, particles.box / 2 - 1
-    if start_A == START_A:
-        radius = max(radius, LEAST_RADIUS)
+    largest = particles.box / 2 - 1
+    if start_A is None:
+        return min(max(side_A / START_A, LEAST_RADIUS), largest)
+    radius = side_A / start_A
     if not LEAST_RADIUS <= radius <= largest:
         raise ConfigError(
             "--start-A does not fit the images",

@@ -10,7 +10,7 @@ from vitreous.data import Journal, Particles, Poses, Result, SilentJournal, Volu
 from vitreous.errors import InputError
 from vitreous.fourier.filters import low_pass
 from vitreous.methods.search.axes import IndependentMaps, found_axes
-from vitreous.methods.search.config import START_A, is_auto, require_setting, require_symmetry
+from vitreous.methods.search.config import is_auto, require_setting, require_start, require_symmetry
 from vitreous.methods.search.given import at_image_scale, cut_off_radius, maps_of_halves
 from vitreous.methods.search.global_search import GridSearch
 from vitreous.methods.search.outcome import reconstructed, refined_in_stages
@@ -44,8 +44,9 @@ class RefineConfig:
     group and the axes in the map, or in that of the poses, and turns map or poses onto them."""
     seed: int = 0
     """Seed of the half-sets, where the particles have none."""
-    start_A: float = START_A
-    """Resolution in Å at which the start is cut off; beyond it, the half-maps are independent."""
+    start_A: float | None = None
+    """Resolution in Å at which the start is cut off; beyond it, the half-maps are independent. 30 Å by default, or that
+    of the fourth Fourier pixel in boxes below 120 Å."""
     shift_range_share: float = 0.05
     """Largest shift searched from a map, as a share of the box side."""
     rounds: int = 20
@@ -55,7 +56,7 @@ class RefineConfig:
         """Refuse values that cannot work, by the name of their flag."""
         require_symmetry(self.symmetry)
         require_setting(0 <= self.seed < 2**63, "--seed", "0 to 2^63 - 1", self.seed)
-        require_setting(0 < self.start_A < math.inf, "--start-A", "a positive resolution in Å", self.start_A)
+        require_start(self.start_A)
         require_setting(0 <= self.shift_range_share <= 0.25, "--shift-range-share", "0 to 0.25", self.shift_range_share)
         require_setting(self.rounds >= 1, "--rounds", "at least 1", self.rounds)
         if self.diameter_A is not None:
