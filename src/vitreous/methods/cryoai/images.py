@@ -1,7 +1,7 @@
 """Images as the encoder sees them, and as the map is compared with them; read when they are asked for."""
 
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -56,14 +56,19 @@ class ImageReader:
         self.input_box = even_box(config.encoder_box, particles.box)
         self.disc = disc_of(self.box)
         self.window = circle(particles.box, config.window)
-        sample = self._windowed(self._sample())
+        rows = torch.arange(0, len(self), max(1, len(self) // _SAMPLE))
+        sample = self._windowed(rows)
         self.scale, self.input_scale = (
             max(float(fourier_crop(sample, box).std()), 1e-12) for box in (self.box, self.input_box)
         )
         self.weight = torch.ones(len(self.disc.shell))
         if config.whiten:
-            power = self._shell_means(self.views(self._sample()).values.abs().square().mean(0))
+            power = self._shell_means(self._compared(sample).abs().square().mean(0))
             self.weight = power.clamp_min(1e-6 * float(power.max())).rsqrt()[self.disc.shell]
+        self.amplitude = self._amplitude(sample, rows)
+        """Root mean square over a sample of the coefficients of every shell, over that of their contrast transfer,
+        ``[shells]``. That of the map where there is no noise; with noise it is that of the images where this is the
+        stronger."""
 
     def __len__(self) -> int:
         return len(self.particles)
@@ -73,37 +78,32 @@ class ImageReader:
         """Side of a pixel of the cropped images in Å."""
         return self.particles.pixel_size_A * self.particles.box / self.box
 
-    @cached_property
-    def amplitude(self) -> Float[Tensor, " shells"]:
-        """Root mean square over a sample of the coefficients of every shell, over that of their contrast transfer.
+    def views(self, rows: Int[Tensor, " b"]) -> Views:
+        """Read some images."""
+        images = self._windowed(rows)
+        seen = fourier_crop(images, self.input_box) / self.input_scale
+        return Views(seen, self._compared(images), self._transfer(rows))
 
-        That of the map where there is no noise; with noise it is that of the images where this is the stronger.
-        """
-        views = self.views(self._sample())
-        power, transfer = (self._shell_means(each.square().mean(0)) for each in (views.values.abs(), views.ctf))
+    def _compared(self, images: Images) -> Complex[Tensor, "b k"]:
+        coefficients = self.disc.gather(rfft2_centred(fourier_crop(images, self.box))) / self.box
+        return coefficients * (self.weight / self.scale)
+
+    def _transfer(self, rows: Int[Tensor, " b"]) -> Float[Tensor, "b k"]:
+        ctf = disc_ctf(self.particles.optics.select(rows), self.disc, self.pixel_size_A)
+        return (ctf.square() if self.particles.ctf_premultiplied else ctf) * self.weight
+
+    def _amplitude(self, images: Images, rows: Int[Tensor, " b"]) -> Float[Tensor, " shells"]:
+        power = self._shell_means(self._compared(images).abs().square().mean(0))
+        transfer = self._shell_means(self._transfer(rows).square().mean(0))
         whitening = self._shell_means(self.weight.square())
         unit = (power / transfer.clamp_min(_LEAST_TRANSFER * whitening)).sqrt()
         return unit.clamp_min(1e-3 * unit.max())
-
-    def views(self, rows: Int[Tensor, " b"]) -> Views:
-        """Read some images."""
-        particles, images = self.particles, self._windowed(rows)
-        coefficients = self.disc.gather(rfft2_centred(fourier_crop(images, self.box))) / self.box
-        ctf = disc_ctf(particles.optics.select(rows), self.disc, self.pixel_size_A)
-        return Views(
-            fourier_crop(images, self.input_box) / self.input_scale,
-            coefficients * (self.weight / self.scale),
-            (ctf.square() if particles.ctf_premultiplied else ctf) * self.weight,
-        )
 
     def _shell_means(self, values: Float[Tensor, " k"]) -> Float[Tensor, " shells"]:
         """Mean of every shell's coefficients; 0 where a shell has none."""
         shell, shells = self.disc.shell, self.box // 2 + 1
         total, count = (torch.zeros(shells).index_add_(0, shell, each) for each in (values, torch.ones(len(values))))
         return total / count.clamp_min(1)
-
-    def _sample(self) -> Int[Tensor, " b"]:
-        return torch.arange(0, len(self), max(1, len(self) // _SAMPLE))
 
     def _windowed(self, rows: Tensor) -> Tensor:
         return self.particles.images(rows) * self.window
