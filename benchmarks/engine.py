@@ -3,6 +3,7 @@
     python -m benchmarks.engine targets --structures FOLDER --stack-maker make_stack.py --scorer score.py
     python -m benchmarks.engine conditions …     coloured noise, preferred views, junk, wrong defocus, unknown CTF
     python -m benchmarks.engine network …        --method fastar beside search: targets, particles, SNR, unknown CTF
+    python -m benchmarks.engine amortised …      --method cryoai beside search and fastar at SNR 1 and 0.1
     python -m benchmarks.engine low-snr …        SNR 0.05 to 0.02, 5,000 and 20,000 particles
     python -m benchmarks.engine cost …           time and memory against the number of particles and the box
     python -m benchmarks.engine targets … --append --at-most-minutes 60
@@ -26,6 +27,7 @@ from benchmarks.trials import Cell, Workshop, cell_rows
 TARGETS = ("4v5a", "6swy", "4zxb", "3sn6", "6msm")
 HOPELESS_SNR = 0.01
 NETWORK_N, NETWORK_SNR = (500, 2000, 10_000), (0.1, 0.05, 0.02)
+AMORTISED_SNR, AMORTISED_MINUTES = (1.0, 0.1), 10
 LOW_N, LOW_SNR = (5000, 20_000), (0.05, 0.03, 0.02)
 COST_N, COST_BOX = (1000, 3000, 10_000, 30_000, 100_000), (64, 96, 128, 192, 256)
 SPOILT = ("coloured noise", "preferred views", "20 % junk", "defocus 3 % off", "CTF unknown")
@@ -61,6 +63,14 @@ def _both_methods(images: Images) -> Iterator[Cell]:
     yield from (Cell(images, f"--method {method}") for method in ("search", "fastar"))
 
 
+def amortised(given: Given) -> Iterator[Cell]:
+    """The network that learns from the particles themselves beside the search and the pre-trained network."""
+    for seed, snr, target in product(given.seeds, AMORTISED_SNR, given.targets):
+        images = Images(target, given.n or 5000, snr, seed)
+        yield from _both_methods(images)
+        yield Cell(images, f"--method cryoai --cryoai.minutes {AMORTISED_MINUTES}")
+
+
 def low_snr(given: Given) -> Iterator[Cell]:
     """Fewer and fewer photons, with few and many particles."""
     sizes = (given.n,) if given.n else LOW_N
@@ -81,6 +91,7 @@ JOBS: dict[str, tuple[Callable[[Given], Iterator[Cell]], int, int]] = {
     "targets": (targets, 5, 5),
     "conditions": (conditions, 1, 3),
     "network": (network, 2, 3),
+    "amortised": (amortised, 1, 3),
     "low-snr": (low_snr, 2, 3),
     "cost": (cost, 1, 1),
 }

@@ -269,6 +269,7 @@ ENGINE_TABLES: dict[str, Table] = {
     "engine-targets": ("The engine on several targets", runs_table),
     "engine-conditions": ("The engine on what real stacks have", runs_table),
     "engine-network": ("The pose network beside the search", summary_table),
+    "engine-amortised": ("The network that learns from the particles beside the search", runs_table),
     "engine-low-snr": ("The engine at low SNR", summary_table),
     "engine-cost": ("What the engine costs", cost_table),
     "engine-refine": ("Refinement", further_table),
