@@ -136,6 +136,26 @@ def test_training_that_ran_out_of_minutes_goes_on(
     np.testing.assert_array_equal(whole["z"], legs["z"])
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["autodecoder", "cryoformer"])
+def test_processes_that_share_every_batch_learn_what_one_learns(stack, runs, tmp_path, method: str) -> None:
+    options = CRYOFORMER
+    if method == "autodecoder":
+        options = ["--method", method, *QUICK, "--batch", "16", "--epochs", "1", "--decoder", "basis"]
+    run = tmp_path / "shared"
+    shared = ["--dims", "2", "--clusters", "3", *COMMON, "--devices", "2"]
+    assert main(["flex", str(stack), "-o", str(run), *shared, *options]) == 0
+    one, two = (np.load(folder / "latents.npz")["z"] for folder in (runs[method], run))
+    assert two.shape == one.shape
+    assert (run / "metrics.jsonl").read_text().count("epoch") == (runs[method] / "metrics.jsonl").read_text().count(
+        "epoch"
+    )
+    if method == "autodecoder":  # no dice: the mean gradient of two halves is that of the whole
+        np.testing.assert_allclose(two, one, atol=1e-3 * np.abs(one).max())
+    else:
+        assert np.isfinite(two).all()
+
+
 def test_runs_that_do_not_fit_are_refused(runs, stack, tmp_path, capsys) -> None:
     new = ["-o", str(tmp_path / "new"), *COMMON]
     assert main(["embed", str(stack), "--run", str(runs["pca"]), *new, "--box", "16"]) == 2
@@ -160,6 +180,9 @@ def test_runs_that_do_not_fit_are_refused(runs, stack, tmp_path, capsys) -> None
         (["--encoder-maps", "0"], "--encoder-maps cannot be used"),
         (["--method", "cryonoo", "--noo.warmup", "30"], "--noo.warmup cannot be used"),
         (["--minutes", "-1"], "--minutes must be positive"),
+        (["--devices", "3"], "--devices must divide --batch"),
+        (["--method", "cryoformer", "--devices", "5"], "--devices must divide --cryoformer.batch"),
+        (["--method", "pca", "--devices", "2"], "--devices belongs to methods that train networks"),
     ],
 )
 def test_options_that_cannot_be(stack, tmp_path, capsys, words: list[str], said: str) -> None:

@@ -23,7 +23,7 @@ from vitreous.cli.running import (
     require_memory,
 )
 from vitreous.compute.device import resolve_device
-from vitreous.compute.progress import Progress
+from vitreous.compute.progress import Progress, SilentProgress
 from vitreous.data import Latents, Particles, Result, Volume
 from vitreous.errors import ConfigError, InputError
 from vitreous.io import ReadOptions, open_particles_with
@@ -111,6 +111,9 @@ class Flex:
     minutes: float | None = None
     """End training after this time, to go on with --resume; no limit by default."""
 
+    devices: int = 1
+    """Processes that share every batch: one per GPU, or several on the CPU, which share --threads."""
+
     network: OmitArgPrefixes[CryoDrgnConfig] = field(default_factory=CryoDrgnConfig)
     noo: CryoNooConfig = field(default_factory=CryoNooConfig)
     autodecoder: AutodecoderConfig = field(default_factory=AutodecoderConfig)
@@ -125,6 +128,7 @@ class Flex:
             raise ConfigError("--dims must be at least 1", found=self.dims, remedy="Change --dims")
         if self.minutes is not None and not self.minutes > 0:
             raise ConfigError("--minutes must be positive", found=self.minutes, remedy="Change --minutes")
+        self._require_devices()
         if self.method == "pca" and self.common.precision != TrainingCommon().precision:
             raise ConfigError("--precision belongs to methods that train networks", remedy="Leave it out")
         if self.method in ("pca", "cryoformer") and self.network != CryoDrgnConfig():
@@ -138,6 +142,19 @@ class Flex:
             raise ConfigError("--encoder does not belong to --method autodecoder: it has none", remedy="Leave it out")
         if self.method == "cryonoo":
             self.noo.refuse_unless_reached(self.network)
+
+    def _require_devices(self) -> None:
+        """Refuse numbers of processes among which no batch can be shared evenly."""
+        if self.method == "pca" and self.devices != 1:
+            raise ConfigError("--devices belongs to methods that train networks", remedy="Leave it out")
+        if self.devices < 1 or self.trained.batch % self.devices:
+            prefix = "cryoformer." if self.method == "cryoformer" else ""
+            raise ConfigError(
+                f"--devices must divide --{prefix}batch",
+                expected=f"a divisor of {self.trained.batch}",
+                found=self.devices,
+                remedy=f"Change --devices or --{prefix}batch",
+            )
 
     def run(self, context: RunContext) -> None:
         """Read the particles, fit, decode maps, write."""
@@ -201,7 +218,7 @@ class Flex:
     def hardware(self, device: torch.device) -> Hardware:
         """What training runs on."""
         accelerator: Literal["cpu", "cuda"] = "cuda" if device.type == "cuda" else "cpu"
-        return Hardware(accelerator, 1, self.common.precision, device.index or 0)
+        return Hardware(accelerator, self.devices, self.common.precision, device.index or 0)
 
     def _estimate(self, particles: Particles, context: RunContext) -> Estimate:
         """Memory, which is required here; and time, for which a few steps are tried where anyone is told."""
@@ -231,10 +248,9 @@ class Flex:
                 seed=self.trained.seed,
             )
 
-            def log(line: Mapping[str, Any]) -> None:
-                folder.log({"epoch": round(line["step"] / each, 3), **line})
-
-            trained = fit(task, config, hardware, Callbacks(log, store, progress))
+            # bars of a terminal cannot be handed to other processes
+            shown = progress if self.devices == 1 else SilentProgress()
+            trained = fit(task, config, hardware, Callbacks(_EpochLog(folder, each), store, shown))
             if trained.stopped == "signal":
                 raise KeyboardInterrupt
             if trained.stopped != "steps":
@@ -242,6 +258,18 @@ class Flex:
             return trained.parameters
 
         return train
+
+
+@dataclass(frozen=True)
+class _EpochLog:
+    """Adds the epoch to the lines of the training loop."""
+
+    folder: RunFolder
+    each: int
+
+    def __call__(self, line: Mapping[str, Any]) -> None:
+        """Log a line."""
+        self.folder.log({"epoch": round(line["step"] / self.each, 3), **line})
 
 
 def _check_number(particles: Particles, dims: int, context: RunContext) -> None:

@@ -13,7 +13,7 @@ from vitreous.io.tensors import load_tensors, save_tensors
 from vitreous.runs.manifest import InputFile
 
 _PLACE_AND_SPEED = {
-    *("config.output", "config.common.device", "config.common.threads", "config.common.processes"),
+    *("config.output", "config.common.device", "config.common.threads", "config.common.processes", "config.devices"),
     *("config.reading.datadir", "config.minutes", "config.cryoai.minutes"),
 }
 """Options that may change between a run and its continuation."""
