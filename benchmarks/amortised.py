@@ -43,7 +43,7 @@ TABLES: dict[str, list[tuple[int | None, Settings]]] = {
             {"encoder_box": 32},
         )
     ],
-    "trap": [(None, {"loss": loss}) for loss in ("mirrored", "symmetric", "l2")],
+    "trap": [(None, {"heads": 1, "loss": loss}) for loss in ("mirrored", "symmetric", "l2")],
     "particles": [(n, {}) for n in (5_000, 20_000, 80_000)],
 }
 """Rows of every table: particles, if others than asked for, and what differs from the common settings."""

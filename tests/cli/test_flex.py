@@ -168,8 +168,9 @@ def test_runs_that_do_not_fit_are_refused(runs, stack, tmp_path, capsys) -> None
     ("words", "said"),
     [
         (["--dims", "0"], "--dims must be at least 1"),
-        (["--method", "pca", "--epochs", "3"], "do not belong to --method pca"),
-        (["--method", "cryoformer", "--epochs", "3"], "do not belong to --method cryoformer"),
+        (["--method", "pca", "--epochs", "3"], "--epochs does not belong to --method pca"),
+        (["--method", "cryoformer", "--epochs", "3"], "Did you mean --cryoformer.epochs"),
+        (["--method", "cryoformer", "--patience", "3", "--seed", "3"], "--patience and --seed do not"),
         (["--cryoformer.epochs", "3"], "belongs to --method cryoformer"),
         (["--pca.iterations", "3"], "belongs to --method pca"),
         (["--autodecoder.embed-steps", "9"], "belongs to --method autodecoder"),

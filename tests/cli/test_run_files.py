@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from vitreous.cli.main import main
@@ -53,6 +54,22 @@ def test_a_finished_run_without_the_file_is_told_from_an_unfinished_one(run) -> 
     (run / "volumes" / "kmeans_01.mrc").touch()
     with pytest.raises(InputError, match=r"or a file such as run/volumes/kmeans_01.mrc\.$"):
         file_of(run, "volume.mrc")
+
+
+@pytest.mark.parametrize("name", ["state.safetensors", "latents.npz", "particles.star"])
+def test_what_the_command_itself_leaves_was_lost_in_a_copy(run, name: str) -> None:
+    (run / "summary.json").write_text(json.dumps({"verdict": "done"}))
+    with pytest.raises(InputError, match=f"^run: this run of vitreous flex lacks its {name}: the copy is not") as told:
+        file_of(run, name)
+    assert str(told.value).endswith("or run `vitreous flex 'my stack.star' -o run --overwrite`.")
+
+
+def test_a_cut_file_of_latents_is_refused(tmp_path, capsys) -> None:
+    path = tmp_path / "latents.npz"
+    np.savez(path, ids=np.array(["1@a.mrcs"]), z=np.zeros((1, 2), np.float32))
+    path.write_bytes(path.read_bytes()[:200])
+    assert main(["evaluate", "latents", str(path), "--truth", "t.csv"]) == 2
+    assert f"{path}: the file of latents is damaged. It may be half-copied" in capsys.readouterr().err
 
 
 def test_folders_that_are_no_run_are_told(tmp_path) -> None:

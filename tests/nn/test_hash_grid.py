@@ -82,3 +82,19 @@ def test_shapes_are_those_of_the_points() -> None:
     assert made(torch.zeros(2, 5, 3)).shape == (2, 5, 12)
     assert made.outputs == 12
     assert made(torch.zeros(2, 5, 3)).dtype == torch.float32
+
+
+def test_gradients_are_the_same_bits_whenever_they_are_computed_with_several_threads() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        grid = HashGrid(levels=4, features=1, log2_entries=10, base=4, finest=64)
+        points = 2 * torch.rand(60_000, 3) - 1
+        found = []
+        for _ in range(3):
+            grid.table.grad = None
+            grid(points).square().sum().backward()
+            found.append(grid.table.grad)
+        assert all(torch.equal(each, found[0]) for each in found)
+    finally:
+        torch.set_num_threads(before)

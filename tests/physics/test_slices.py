@@ -5,6 +5,7 @@ import torch
 
 from tests.physics.blobs import make_blobs, relative_error
 from vitreous.data import Optics, Poses
+from vitreous.errors import ConvergenceError
 from vitreous.fourier.frequencies import disc
 from vitreous.geometry.rotations import random_rotations
 from vitreous.physics.image_model import render
@@ -118,3 +119,11 @@ def test_an_odd_padded_box_is_refused(padding: int) -> None:
         FourierVolume.from_map(torch.zeros(17, 17, 17), padding)
     with pytest.raises(ValueError, match="padding"):
         SliceAccumulator(17, padding)
+
+
+def test_rotations_that_are_not_numbers_are_refused_before_native_code_reads_with_them() -> None:
+    volume = FourierVolume.from_map(torch.randn(8, 8, 8))
+    k, rotations = torch.arange(3.0), torch.eye(3).repeat(2, 1, 1)
+    rotations[1, 0, 0] = torch.nan
+    with pytest.raises(ConvergenceError, match="learning rate"):
+        volume.sample(rotations, k, k)

@@ -19,6 +19,7 @@ from vitreous.cli.running import (
     open_folder,
     read_mask,
     read_with,
+    resumable,
 )
 from vitreous.compute.processes import current_share
 from vitreous.data import Particles, Poses, Volume
@@ -85,7 +86,7 @@ class AbInitio:
         start = self._start(particles)
         announce(context, particles, self._estimate(particles))
         inputs = (self.stack, self.map, self.mask, self.weights, *read_with(self.reading))
-        with open_folder(context, self.output, particles, inputs) as folder:
+        with open_folder(context, self.output, particles, inputs) as folder, resumable(context, folder):
             run = MethodRun(particles, context.progress(), mask, RunJournal.of(folder))
             if self.method == "fastar":
                 network = Network(self.weights, self.network, alone=self.network_only)
@@ -101,7 +102,7 @@ class AbInitio:
         search = estimate(particles)
         if self.method != "cryoai":
             return search
-        training = estimate_training(self.cryoai, particles.box, self.common.device)
+        training = estimate_training(self.cryoai, len(particles), particles.box, self.common.device)
         return Estimate(
             max(search.memory_bytes, training.memory_bytes + 8e8), search.core_seconds + training.core_seconds
         )
@@ -131,6 +132,12 @@ class AbInitio:
             if given and self.method not in owners:
                 names = " or ".join(f"--method {name}" for name in owners)
                 raise ConfigError(f"{flag} belongs to {names}", remedy=f"Add {names}, or leave {flag} out")
+        begins_from_poses = self.method == "cryoai" and not self.network_only
+        if self.search.start_A is not None and not (starts or begins_from_poses):
+            raise ConfigError(
+                "--start-A is where a start is cut off, and there is none",
+                remedy="Leave --start-A out, or give --map or --poses",
+            )
         if self.network_only and self.search.symmetry != "C1":
             raise ConfigError(
                 "--network-only knows no --symmetry: the network's frame is not that of the point group's axes",

@@ -16,6 +16,9 @@ _UNNAMED_GROUPS = frozenset(
 _POSITIONAL = frozenset({"stack", "structure"})
 """Files that no flag names."""
 
+_OTHER_NAMES = {"run_folder": "run"}
+"""Flags that are not called as the option is."""
+
 
 def changes(earlier: Manifest, now: Manifest, free: Collection[str] = ()) -> list[str]:
     """Name the options, and the files by their content, that differ: ``--batch-views (64, now 128)``.
@@ -34,7 +37,7 @@ def changes(earlier: Manifest, now: Manifest, free: Collection[str] = ()) -> lis
 
 def _flag(name: str, before: object, now: object) -> str:
     group, _, short = name.partition(".")
-    named = short if group in _UNNAMED_GROUPS else name
+    named = short if group in _UNNAMED_GROUPS else _OTHER_NAMES.get(name, name)
     flag = name.upper() if name in _POSITIONAL else f"--{named.replace('_', '-')}"
     plain = all(value is None or isinstance(value, int | float | str) for value in (before, now))
     return f"{flag} ({before}, now {now})" if plain else flag

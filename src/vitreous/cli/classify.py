@@ -16,6 +16,7 @@ from vitreous.cli.running import (
     finish,
     open_folder,
     read_with,
+    resumable,
 )
 from vitreous.data import Particles
 from vitreous.io import ReadOptions, open_particles_with
@@ -51,7 +52,7 @@ class Classify:
         starts = [on_grid_of(read_map(path), particles) for path in self.map]
         announce(context, particles, self._estimate(particles))
         inputs = (self.stack, *self.map, *read_with(self.reading))
-        with open_folder(context, self.output, particles, inputs) as folder:
+        with open_folder(context, self.output, particles, inputs) as folder, resumable(context, folder):
             method = get("classify")(self.classification)
             result = method.run(particles, context.progress(), RunJournal.of(folder), starts=starts)
             finish(context, folder, result, particles)

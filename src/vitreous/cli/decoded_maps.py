@@ -19,20 +19,58 @@ from vitreous.evaluate.per_image_fsc import one_image_per_state, per_image_fsc
 from vitreous.evaluate.poses import match_on_ids
 from vitreous.io.access import reading
 from vitreous.io.maps import read_map
-from vitreous.runs.manifest import Manifest
+from vitreous.runs.manifest import InputFile, Manifest, fingerprint
 from vitreous.runs.store import STATE
 
 
-def load_decoder(folder: Path) -> FlexModel:
+def load_decoder(folder: Path, known: Path | None = None) -> FlexModel:
     """Load what decodes the latents of a run: its own model, or that of the run that embedded its particles.
+
+    Parameters
+    ----------
+    folder
+        Of a run of ``vitreous flex`` or ``embed``.
+    known
+        Where the run that embedded the particles may lie when it is not in its place.
 
     Raises
     ------
     InputError
-        Where it is no run of ``vitreous flex`` or ``embed``, or the former of the latter has gone.
+        Where it is no such folder, or the run that embedded its particles has gone or was made again.
     """
-    states = [Path(file.path) for file in Manifest.read(folder).inputs if Path(file.path).name == STATE]
-    return load_run(states[0].parent if states else folder)[0]
+    if folder.is_file():
+        raise InputError(
+            "--maps needs the folder of a run, whose model decodes the latents",
+            found="a file",
+            remedy=f"Give {folder.parent}, if that is its run, or leave --maps out",
+            path=folder,
+        )
+    manifest = Manifest.read(folder)
+    states = [] if manifest.name == "flex" else [file for file in manifest.inputs if Path(file.path).name == STATE]
+    return load_run(_embedded_by(folder, states[0], known) if states else folder)[0]
+
+
+def _embedded_by(folder: Path, state: InputFile, known: Path | None) -> Path:
+    """Find the run of flex whose model embedded the particles of a folder; another model must not decode them."""
+    recorded = Path(state.path).parent
+    for place in (recorded, known):
+        run = place if place is None or place.is_dir() else place.parent
+        if run is not None and (run / STATE).is_file() and fingerprint(run / STATE).sha256 == state.sha256:
+            return run
+    again = "embed its particles again with `vitreous embed`"
+    if (recorded / STATE).is_file():
+        raise InputError(
+            "the run of vitreous flex was made again after these latents, which mean nothing to it",
+            found=f"another {STATE} in {recorded}",
+            remedy=f"If you kept the run that embedded them, name it with --known; else {again}",
+            path=folder,
+        )
+    raise InputError(
+        "maps are decoded by the run of vitreous flex that embedded the particles, and it is not there",
+        expected=recorded,
+        remedy=f"Bring it back, name the folder where it lies now with --known, or {again}",
+        path=folder,
+    )
 
 
 @dataclass(frozen=True)
@@ -81,6 +119,26 @@ class SimulatedTruth:
                 path=self.path,
             )
         return rows[np.argsort(kept)]
+
+    def columns_with_values(self, rows: NDArray[np.int64]) -> list[int]:
+        """Return the numbers, from 0, of the coordinates that some of the rows have."""
+        return torch.nonzero(self.coordinates[rows].isfinite().any(0))[:, 0].tolist()
+
+    def complete(self, rows: NDArray[np.int64], columns: Sequence[int]) -> Tensor:
+        """Return coordinates of rows, ``[n, k]``; InputError where one of them has none."""
+        for column in columns:
+            there = column < self.coordinates.shape[1]
+            missing = rows if not there else rows[~self.coordinates[rows, column].isfinite().numpy()]
+            if len(missing):
+                raise InputError(
+                    f"{len(missing)} of {len(rows)} particles have no number in coordinate_{column + 1}",
+                    found=f"the first in line {int(missing.min()) + 2}" if there else "no such column",
+                    remedy="Fill in the cells, or leave these particles out of the latents"
+                    if there
+                    else "Give true conformations of the same coordinates",
+                    path=self.path,
+                )
+        return self.coordinates[rows][:, list(columns)]
 
     def map_of(self, state: int) -> Volume:
         """Read the true map of a state."""

@@ -1,6 +1,7 @@
 """``vitreous evaluate latents``: latents against true conformations, known particles or another run."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,12 +24,23 @@ from vitreous.evaluate.latent_shift import latent_shift, shift_within
 from vitreous.evaluate.latents import (
     ConformationError,
     cross_validated,
+    is_one_angle,
     regress_angles,
     regress_numbers,
     variance_explained,
 )
 from vitreous.evaluate.poses import match_on_ids
 from vitreous.runs.reader import read_latents
+
+_FEW = 100
+"""Particles below which distances between distributions say little."""
+
+_UNDEFINED = {
+    "circular_correlation": "the true angles, or those found from the neighbours, are all the same or opposite",
+    "variance_explained": "the true coordinates are all the same",
+    "first_from_second": "all latents of the first run are the same",
+    "second_from_first": "all latents of the second run are the same",
+}
 
 
 @dataclass(frozen=True)
@@ -90,45 +102,68 @@ class EvaluateLatents:
 
     def run(self, context: RunContext) -> None:
         """Match the particles by id, compare, show."""
-        del context
         ids, z = _read(self.latents)
         if self.known is not None:
             refuse_other_owner(self.latents, self.known, "--known")
         figures: dict[str, Any] = {}
         if self.truth is not None:
-            figures |= self._by_truth(ids, z, SimulatedTruth.read(self.truth))
+            figures |= self._by_truth(ids, z, SimulatedTruth.read(self.truth), context)
         if self.known is not None:
-            figures |= _shift(_read(self.known)[1], z)
+            figures |= self._shift(self.known, z, context)
         if self.against is not None:
             figures |= self._by_other(ids, z, self.against)
-        show(figures, self.json)
+        show(_defined(figures, context), self.json)
 
-    def _by_truth(self, ids: NDArray[Any], z: Tensor, truth: SimulatedTruth) -> dict[str, Any]:
+    def _by_truth(self, ids: NDArray[Any], z: Tensor, truth: SimulatedTruth, context: RunContext) -> dict[str, Any]:
         """Compare with the true conformations, the parts of a simulation apart where there are several."""
         rows = truth.rows_of(ids)
-        wanted = self._wanted(truth.coordinates[rows]).nan_to_num()
-        if self.known is None and bool((wanted == wanted[:1]).all()):
+        columns = truth.columns_with_values(rows) if self.linear else [0]
+        wanted = self._wanted(truth.complete(rows, columns or [0]))
+        self._warn_of_no_angle(truth, rows, context)
+        if self.known is None and self._is_one_conformation(wanted):
             raise InputError(
                 "all particles have one conformation: latents cannot be judged by it",
                 remedy="Simulate a motion (`vitreous simulate --recipes` lists some), or leave --truth out",
                 path=truth.path,
             )
-        model = load_decoder(self.latents) if self.maps else None
-        found = self._regressed(z, rows, truth)
+        model = load_decoder(self.latents, self.known) if self.maps else None
+        found = self._regressed(z, rows, truth, columns)
         figures: dict[str, Any] = {}
         for prefix, chosen in _parts(truth.parts[rows]):
-            part = self._error(truth.coordinates[rows][chosen], found[chosen])
+            part = self._error(wanted[chosen], found[chosen])
             if model is not None:
                 part |= fsc_with_truth(model, z[chosen], truth, rows[chosen], self.maps)
             figures |= {f"{prefix}{name}": value for name, value in part.items()}
         return figures
 
-    def _regressed(self, z: Tensor, rows: NDArray[np.int64], truth: SimulatedTruth) -> Tensor:
+    def _warn_of_no_angle(self, truth: SimulatedTruth, rows: NDArray[np.int64], context: RunContext) -> None:
+        """Say what is compared where the truth does not look like one angle."""
+        if self.linear:
+            return
+        how = f"is compared, as an angle of period {self.period_deg:g}°; with --linear"
+        several = len(truth.columns_with_values(rows))
+        if several > 1:
+            context.warn(f"{truth.path}: of {several} coordinates only coordinate_1 {how} all are, as numbers")
+        elif _are_classes(truth.coordinates[rows, 0], self.period_deg):
+            context.warn(f"{truth.path}: coordinate_1 looks like the number of a class. It {how}, as a number")
+
+    def _is_one_conformation(self, wanted: Tensor) -> bool:
+        return bool((wanted == wanted[:1]).all()) if self.linear else is_one_angle(wanted[:, 0])
+
+    def _regressed(self, z: Tensor, rows: NDArray[np.int64], truth: SimulatedTruth, columns: Sequence[int]) -> Tensor:
         """Return coordinates from those of neighbours: angles in radians in the first column, or numbers."""
         if self.known is None:
-            generator, coordinates = torch.Generator().manual_seed(0), truth.coordinates[rows]
-            return cross_validated(z, self._wanted(coordinates), generator, self._from_neighbours)
+            generator, wanted = torch.Generator().manual_seed(0), self._wanted(truth.complete(rows, columns))
+            return cross_validated(z, wanted, generator, self._from_neighbours)
         known_ids, known = _read(self.known)
+        if known.shape[1] != z.shape[1]:
+            raise InputError(
+                "the latents of --known have another dimension",
+                expected=z.shape[1],
+                found=known.shape[1],
+                remedy="Give the run of vitreous flex that placed the particles",
+                path=self.known,
+            )
         known_truth = truth if self.known_truth is None else SimulatedTruth.read(self.known_truth)
         known_rows = known_truth.rows_of(known_ids)
         if self.known_truth is None and len(np.intersect1d(known_rows, rows)):
@@ -137,19 +172,24 @@ class EvaluateLatents:
                 remedy="Give --known-truth where they are other particles of the same names, or leave out those that "
                 "the run knows",
             )
-        known_coordinates = known_truth.coordinates[known_rows]
-        return self._from_neighbours(known, self._wanted(known_coordinates), z)
+        return self._from_neighbours(known, self._wanted(known_truth.complete(known_rows, columns)), z)
 
     def _wanted(self, coordinates: Tensor) -> Tensor:
         return coordinates if self.linear else coordinates[:, :1] * (2 * torch.pi / self.period_deg)
 
     def _from_neighbours(self, known: Tensor, values: Tensor, z: Tensor) -> Tensor:
+        if self.neighbours >= len(known):
+            raise ConfigError(
+                "--neighbours must be smaller than the number of particles among which they are sought",
+                expected=f"less than {len(known)}",
+                found=self.neighbours,
+                remedy="Give a smaller --neighbours, or more particles",
+            )
         if self.linear:
             return regress_numbers(known, values, z, self.neighbours)
         return regress_angles(known, values[:, 0], z, self.neighbours)[:, None]
 
-    def _error(self, coordinates: Tensor, found: Tensor) -> dict[str, Any]:
-        wanted = self._wanted(coordinates)
+    def _error(self, wanted: Tensor, found: Tensor) -> dict[str, Any]:
         if self.linear:
             return {"particles": len(wanted), "variance_explained": variance_explained(wanted, found)}
         summary = ConformationError(wanted[:, 0], found[:, 0]).summary()
@@ -157,25 +197,81 @@ class EvaluateLatents:
             summary[name] *= self.period_deg / 360
         return summary
 
+    def _shift(self, run: Path, z: Tensor, context: RunContext) -> dict[str, float]:
+        """Return the distances between the distributions, and those between parts of the known one of the same size.
+
+        Where they cannot be had, but other figures can, a warning says so.
+        """
+        known, generator = _read(run)[1], torch.Generator().manual_seed(0)
+        try:
+            found = latent_shift(known, z, generator).summary()
+            usual = shift_within(known, len(z), generator).summary()
+        except InputError as error:
+            if self.truth is None:
+                raise
+            context.warn(f"no distances between the distributions are given: {error}")
+            return {}
+        if min(len(z), len(known) // 2) < _FEW:
+            context.warn(
+                f"{len(z)} new and {len(known)} known particles are few for distances between distributions: an "
+                "estimate may be slightly negative, which means that no difference was found. Compare with the "
+                "figures that end in _within_known"
+            )
+        return found | {f"{name}_within_known": v for name, v in usual.items() if "bandwidth" not in name}
+
     def _by_other(self, ids: NDArray[Any], z: Tensor, other: Path) -> dict[str, Any]:
+        models = [load_decoder(run, self.known) for run in (self.latents, other)] if self.maps else []
         other_ids, other_z = _read(other)
-        here, there = match_on_ids(ids, other_ids, partial=True)
+        here, there = _common(ids, other_ids, other)
         first, second = z[here], other_z[there]
-        agreement = latent_agreement(first, second, torch.Generator().manual_seed(0), self.neighbours)
+        try:
+            agreement = latent_agreement(first, second, torch.Generator().manual_seed(0), self.neighbours)
+        except InputError as error:
+            raise InputError(
+                f"the two runs share too few particles to be compared: {len(first)}",
+                expected=f"10, more than --neighbours {self.neighbours} and one, and more than twice the dimensions of "
+                "both together",
+                remedy="Embed the same particles with both runs (`vitreous embed`), or give a smaller --neighbours",
+                path=other,
+            ) from error
         figures = {"common_particles": len(first), **agreement.summary()}
-        if self.maps:
-            models = [load_decoder(self.latents), load_decoder(other)]
+        if models:
             fsc = fsc_of_runs(models, (first, second), self.maps)
             figures |= {f"between_runs_{name}": value for name, value in fsc.items()}
         return figures
 
 
-def _shift(known: Tensor, z: Tensor) -> dict[str, float]:
-    """Return the distances between the distributions, and those between parts of the known one of the same size."""
-    generator = torch.Generator().manual_seed(0)
-    found = latent_shift(known, z, generator).summary()
-    usual = shift_within(known, len(z), generator).summary()
-    return found | {f"{name}_within_known": v for name, v in usual.items() if "bandwidth" not in name}
+def _common(ids: NDArray[Any], other_ids: NDArray[Any], other: Path) -> tuple[Tensor, Tensor]:
+    """Return the rows of the particles that two runs share."""
+    for names in (ids, other_ids):
+        match_on_ids(names, names)  # refuses names that occur twice
+    try:
+        return match_on_ids(ids, other_ids, partial=True)
+    except InputError as error:
+        raise InputError(
+            "the two runs share no particles",
+            expected=f"some like {ids[0]}",
+            found=f"{len(other_ids)} others, like {other_ids[0]}",
+            remedy="Give --against a run of the same stack, or embed the same particles with both runs (`vitreous "
+            "embed`)",
+            path=other,
+        ) from error
+
+
+def _defined(figures: dict[str, Any], context: RunContext) -> dict[str, Any]:
+    """Leave out what is no finite number, with a warning that tells why."""
+    left_out = [name for name, value in figures.items() if isinstance(value, float) and not math.isfinite(value)]
+    for name in left_out:
+        why = _UNDEFINED.get(name.rpartition(".")[2], "it comes out as no finite number")
+        context.warn(f"{name} is not defined for these particles and left out: {why}")
+    return {name: value for name, value in figures.items() if name not in left_out}
+
+
+def _are_classes(values: Tensor, period_deg: float) -> bool:
+    """Whether values are 0, 1, 2 … or 1, 2, 3 …, at most ten, and go round no more than a tenth of a circle."""
+    found = values.unique().tolist()
+    counted = [list(range(first, first + len(found))) for first in (0, 1)]
+    return 1 < len(found) <= min(10, period_deg / 10) and found in counted
 
 
 def _parts(names: NDArray[Any]) -> Iterator[tuple[str, NDArray[np.int64]]]:
@@ -187,4 +283,12 @@ def _parts(names: NDArray[Any]) -> Iterator[tuple[str, NDArray[np.int64]]]:
 
 def _read(run: Path) -> tuple[NDArray[Any], Tensor]:
     ids, z = read_latents(file_of(run, LATENTS))
+    strange = ids[~np.isfinite(z).all(1)]
+    if len(strange):
+        raise InputError(
+            f"the latents of {len(strange)} of {len(z)} particles are no finite numbers",
+            found=f"{strange[0]} first",
+            remedy="Leave these particles out, or look for bad images among them",
+            path=run,
+        )
     return ids, torch.from_numpy(z)

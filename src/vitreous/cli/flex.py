@@ -1,7 +1,7 @@
 """``vitreous flex``: latents of particles with known poses, and maps along them."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
@@ -21,6 +21,7 @@ from vitreous.cli.running import (
     open_folder,
     read_with,
     require_memory,
+    resumable,
 )
 from vitreous.compute.device import resolve_device
 from vitreous.compute.progress import Progress, SilentProgress
@@ -32,6 +33,7 @@ from vitreous.methods.cryodrgn.noo_config import CryoNooConfig
 from vitreous.methods.cryoformer.config import CryoFormerConfig
 from vitreous.methods.pca.config import PcaConfig
 from vitreous.methods.registry import get
+from vitreous.nn.encoders import refuse_multiplied
 from vitreous.runs.manifest import Manifest
 from vitreous.runs.store import RunFolder
 from vitreous.train.config import Hardware, TrainConfig
@@ -132,8 +134,7 @@ class Flex:
         if self.method == "pca" and self.common.precision != TrainingCommon().precision:
             raise ConfigError("--precision belongs to methods that train networks", remedy="Leave it out")
         if self.method in ("pca", "cryoformer") and self.network != CryoDrgnConfig():
-            own = f"Leave them out; its own begin with --{self.method}."
-            raise ConfigError(f"options of networks do not belong to --method {self.method}", remedy=own)
+            self._refuse_options_of_networks()
         for name, usual in _OF_METHODS.items():
             owner = "cryonoo" if name == "noo" else name
             if self.method != owner and getattr(self, name) != usual:
@@ -143,18 +144,32 @@ class Flex:
         if self.method == "cryonoo":
             self.noo.refuse_unless_reached(self.network)
 
+    def _refuse_options_of_networks(self) -> None:
+        """Refuse options of another method's networks, and name those of this method that mean the same."""
+        given = [each.name for each in fields(self.network) if getattr(self.network, each.name) != each.default]
+        known = {each.name for each in fields(getattr(self, self.method))}
+        flags = [f"--{name.replace('_', '-')}" for name in given]
+        own = [f"--{self.method}.{name.replace('_', '-')}" for name in given if name in known]
+        raise ConfigError(
+            f"{' and '.join(flags)} {'do' if len(flags) > 1 else 'does'} not belong to --method {self.method}",
+            remedy=f"Did you mean {' and '.join(own)}" if own else "Leave it out",
+        )
+
     def _require_devices(self) -> None:
         """Refuse numbers of processes among which no batch can be shared evenly."""
         if self.method == "pca" and self.devices != 1:
             raise ConfigError("--devices belongs to methods that train networks", remedy="Leave it out")
         if self.devices < 1 or self.trained.batch % self.devices:
-            prefix = "cryoformer." if self.method == "cryoformer" else ""
             raise ConfigError(
-                f"--devices must divide --{prefix}batch",
+                f"--devices must divide {self._flag('batch')}",
                 expected=f"a divisor of {self.trained.batch}",
                 found=self.devices,
-                remedy=f"Change --devices or --{prefix}batch",
+                remedy=f"Change --devices or {self._flag('batch')}",
             )
+
+    def _flag(self, name: str) -> str:
+        """Flag of a setting of what is trained."""
+        return f"--cryoformer.{name}" if self.method == "cryoformer" else f"--{name}"
 
     def run(self, context: RunContext) -> None:
         """Read the particles, fit, decode maps, write."""
@@ -163,20 +178,18 @@ class Flex:
         particles = open_particles_with(self.stack, self.reading)
         if particles.poses is None:
             raise without_poses(self.stack, "Run `vitreous abinitio` first, or give --poses")
+        if self.looks_for_maps:
+            refuse_multiplied(particles, "to be found", self._flag("encoder"))
         _check_number(particles, self.dims, context)
         announce(context, particles, self._estimate(particles, context))
         inputs = (self.stack, *read_with(self.reading))
-        with open_folder(context, self.output, particles, inputs) as folder:
+        with open_folder(context, self.output, particles, inputs) as folder, resumable(context, folder):
             progress = context.progress()
             try:
                 result, model = self._fit(particles, progress, folder)
             except _UnfinishedError:
                 context.say(f"stopped after {self.minutes} minutes; --resume goes on")
                 return
-            except KeyboardInterrupt:
-                if folder.checkpoint.exists():
-                    context.say("stopped; --resume goes on")
-                raise
             finish(context, folder, describe(result, self.description, model.volume, progress), particles)
 
     def _fit(self, particles: Particles, progress: Progress, folder: RunFolder) -> tuple[Result, FlexModel]:

@@ -17,6 +17,9 @@ from vitreous.errors import ConfigError
 C = TypeVar("C")
 """A command class."""
 
+_NO_PREFIX = get_args(tyro.conf.OmitArgPrefixes[int])[1]
+"""What marks a nested dataclass whose flags have no prefix."""
+
 _UNIT = re.compile(r"-(A|A2|deg|px|kV|mm|dB)$")
 
 
@@ -83,12 +86,13 @@ def _flowing_docstrings() -> Iterator[None]:
 
 
 def flags(command: Any) -> list[str]:
-    """List the flags of a command, those of its nested dataclasses included."""
-    hints = get_type_hints(command)
+    """List the flags of a command, those of its nested dataclasses included, with the prefixes that these have."""
+    hints = get_type_hints(command, include_extras=True)
     found = []
     for field in fields(command):
-        nested = _nested(hints[field.name])
-        found += flags(nested) if nested is not None else [f"--{field.name.replace('_', '-')}"]
+        nested, name = _nested(hints[field.name]), field.name.replace("_", "-")
+        prefix = "" if _NO_PREFIX in get_args(hints[field.name]) else f"{name}."
+        found += [f"--{name}"] if nested is None else [f"--{prefix}{flag[2:]}" for flag in flags(nested)]
     return found
 
 

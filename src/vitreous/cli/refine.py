@@ -16,6 +16,7 @@ from vitreous.cli.running import (
     open_folder,
     read_mask,
     read_with,
+    resumable,
 )
 from vitreous.io import ReadOptions, open_particles_with
 from vitreous.io.maps import read_map
@@ -54,7 +55,7 @@ class Refine:
         start = None if self.map is None else on_grid_of(read_map(self.map), particles)
         announce(context, particles, estimate(particles))
         inputs = (self.stack, self.map, self.mask, *read_with(self.reading))
-        with open_folder(context, self.output, particles, inputs) as folder:
+        with open_folder(context, self.output, particles, inputs) as folder, resumable(context, folder):
             method = get("refine")(self.refinement)
             result = method.run(particles, context.progress(), mask, RunJournal.of(folder), start=start)
             finish(context, folder, result, particles)

@@ -2,7 +2,8 @@
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -222,6 +223,17 @@ def open_folder(context: RunContext, output: Path, particles: Particles, inputs:
     return folder
 
 
+@contextmanager
+def resumable(context: RunContext, folder: RunFolder) -> Iterator[None]:
+    """Say how to go on where a run that has a checkpoint is interrupted."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if current_share().is_first and folder.checkpoint.exists():
+            context.say("stopped; --resume goes on")
+        raise
+
+
 def finish(context: RunContext, folder: RunFolder, result: Result, particles: Particles) -> None:
     """Judge the views, write the result and its report, and say on stdout what came out; the first process does."""
     if not current_share().is_first:
@@ -233,11 +245,20 @@ def finish(context: RunContext, folder: RunFolder, result: Result, particles: Pa
     report = write_report_of(context, folder.path)
     found = [result.verdict] if result.verdict != "done" else []
     found += [f"resolution {result.resolution_A:.2f} Å"] if result.resolution_A is not None else []
-    shared_A = result.metrics.get("independent_beyond_A")
-    found += [f"halves independent beyond {shared_A:.0f} Å"] if shared_A is not None else []
+    found += _independence(result)
     found += [f"point group {result.symmetry}"] if result.symmetry not in (None, "C1") else []
     found += [f"{time.monotonic() - context.started:.0f} s", str(report)]
     sys.stdout.write(" · ".join(found) + "\n")
+
+
+def _independence(result: Result) -> list[str]:
+    """Say from where on the half-maps are independent, where they are not altogether."""
+    shared_A = result.metrics.get("independent_beyond_A")
+    if shared_A is None:
+        return ["halves not independent"] if result.metrics.get("independent_halves") == 0 else []
+    if result.resolution_A is not None and result.resolution_A > shared_A - 0.005:
+        return [f"halves independent only beyond {shared_A:.0f} Å, which they do not reach"]
+    return [f"halves independent beyond {shared_A:.0f} Å"]
 
 
 def _with_orientations(context: RunContext, result: Result, particles: Particles) -> Result:

@@ -13,6 +13,11 @@ from vitreous.errors import InputError
 from vitreous.typing import Float
 
 _FOLDS = 5
+_SAME_RAD = 1e-5
+"""Spread of angles that rounding alone can make; those of no more are all the same."""
+
+_SAME_SHARE = 1e-6
+"""The same of numbers, as a share of the greatest."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +34,7 @@ class ConformationError:
     found_rad: Float[Tensor, " n"]
 
     def summary(self) -> dict[str, Any]:
-        """Return circular correlation and errors in degrees, ready for JSON."""
+        """Return circular correlation, NaN where it is not defined, and errors in degrees, which always are."""
         error = torch.rad2deg(wrapped(self.found_rad - self.truth_rad).abs())
         return {
             "particles": len(error),
@@ -44,15 +49,23 @@ def wrapped(angles_rad: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
     return torch.remainder(angles_rad + math.pi, 2 * math.pi) - math.pi
 
 
+def is_one_angle(angles_rad: Float[Tensor, " n"]) -> bool:
+    """Whether angles are all the same but for whole turns and rounding."""
+    return bool((wrapped(angles_rad - angles_rad[:1]).abs() <= _SAME_RAD).all())
+
+
 def circular_correlation(first_rad: Float[Tensor, " n"], second_rad: Float[Tensor, " n"]) -> float:
     """Correlation of two sets of angles, from −1 to 1 (Jammalamadaka & Sengupta 2001, eq. 8.2.2, from all pairs).
 
     Differences within each set are compared, not differences to a mean direction, which angles all round the circle
     do not have: ``Σ sin(a_i − a_j) sin(b_i − b_j)`` over the root of the product of the same with a and with b
-    (Fisher & Lee 1983).
+    (Fisher & Lee 1983). NaN where either set does not vary: its angles are all equal, or equal and opposite ones.
     """
     a, b = (torch.polar(torch.ones_like(x, dtype=torch.float64), x.double()) for x in (first_rad, second_rad))
-    return _pairs(a, b) / max(math.sqrt(_pairs(a, a) * _pairs(b, b)), 1e-30)
+    spreads = _pairs(a, a), _pairs(b, b)
+    if min(spreads) <= (2 * _SAME_RAD * len(a)) ** 2:  # of a standard deviation s, small: (2 s n)²
+        return math.nan
+    return _pairs(a, b) / math.sqrt(spreads[0] * spreads[1])
 
 
 def _pairs(a: Tensor, b: Tensor) -> float:
@@ -87,9 +100,15 @@ def _nearest(known: Tensor, latents: Tensor, neighbours: int) -> Tensor:
 
 
 def variance_explained(truth: Float[Tensor, "n k"], found: Float[Tensor, "n k"]) -> float:
-    """Share of the variance of true values that found ones explain: 1 where they agree, below 0 where they mislead."""
-    spread = (truth - truth.mean(0)).double().square().sum()
-    return float(1 - (truth - found).double().square().sum() / spread.clamp_min(1e-30))
+    """Share of the variance of true values that found ones explain: 1 where they agree, below 0 where they mislead.
+
+    NaN where no true value varies.
+    """
+    exact = truth.double()
+    spread = (exact - exact.mean(0)).square().sum(0)
+    if bool((spread <= len(exact) * (_SAME_SHARE * exact.abs().amax(0)).square()).all()):
+        return math.nan
+    return float(1 - (exact - found).square().sum() / spread.sum())
 
 
 def conformation_error(

@@ -1,5 +1,7 @@
 """Encoders: networks of images with their CTF and orientation, behind one interface."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -11,6 +13,9 @@ from vitreous.nn.residual_mlp import ResidualMLP
 from vitreous.physics.linear_posterior import linear_posterior
 from vitreous.physics.slices import FourierVolume
 from vitreous.typing import Complex, Float, Rotations
+
+PIXEL_SIZE_TOLERANCE = 0.01
+"""Share by which pixel sizes may differ that are one: files round them."""
 
 
 def flipped_hartley(values: Complex[Tensor, "b k"], ctf: Float[Tensor, "b k"]) -> Float[Tensor, "b twice_k"]:
@@ -121,10 +126,39 @@ def refuse_other_encoder(said: str | None, maps: Tensor | None) -> None:
         raise ConfigError("an encoder of pixels takes no principal maps", remedy="Leave the maps out")
 
 
-def refuse_multiplied(particles: Particles, maps: Tensor | None, flag: str) -> None:
-    """Refuse particles that an encoder of maps cannot see; ``flag`` chooses the encoder."""
+def refuse_multiplied(particles: Particles, maps: object, flag: str) -> None:
+    """Refuse particles that an encoder of maps cannot see.
+
+    Parameters
+    ----------
+    particles
+        What is to be encoded.
+    maps
+        Principal maps of the encoder, or whatever stands for those that are still to be found; None for other encoders.
+    flag
+        Chooses the encoder.
+    """
     if particles.ctf_premultiplied and maps is not None:
         raise InputError(
             f"{flag} maps does not take particles that were multiplied by their CTF: the noise is no longer white",
-            remedy=f"Extract the particles without the multiplication, or use {flag} pixels",
+            remedy=f"Give particles without the multiplication, or train with {flag} pixels, which takes these",
+        )
+
+
+def refuse_other_grid(particles: Particles, box: int, pixel_size_A: float) -> None:
+    """Refuse particles on another grid than that of the particles which networks or maps were made of.
+
+    Raises
+    ------
+    InputError
+        With what to do.
+    """
+    same_pixel = math.isclose(particles.pixel_size_A, pixel_size_A, rel_tol=PIXEL_SIZE_TOLERANCE)
+    if particles.box != box or not same_pixel:
+        raise InputError(
+            "the particles are on another grid than those of the run",
+            expected=f"{box} px of {pixel_size_A:.4g} Å",
+            found=f"{particles.box} px of {particles.pixel_size_A:.4g} Å",
+            remedy=f"Larger images of the same field are brought to it with --box {box}; others must be resampled, or "
+            "have another pixel size than stated (--pixel-size-A)",
         )

@@ -66,8 +66,10 @@ class HashGrid(nn.Module):
         scaled = (points.T[:, None] + 1) / 2 * self.sides
         cells = torch.minimum(scaled.detach().floor().clamp_min(0), self.sides - 1)
         rows, weights = self._rows(cells.long()), _corner_weights(scaled - cells)
-        # one feature at a time: the gradient of reads of single numbers is written several times as fast
-        found = torch.stack([(weights * column[rows]).sum(0) for column in self.table])
+        # One feature at a time: the gradient of reads of single numbers is written several times as fast. That of
+        # index_select is summed in order: repeated with several threads, training ends with the same bits.
+        read = (column.index_select(0, rows.flatten()).view(rows.shape) for column in self.table)
+        found = torch.stack([(weights * each).sum(0) for each in read])
         return found.permute(2, 1, 0).reshape(len(points), self.outputs)
 
     def _rows(self, cells: Int[Tensor, "3 levels n"]) -> Int[Tensor, "8 levels n"]:

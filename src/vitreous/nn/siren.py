@@ -3,7 +3,6 @@
 import math
 from itertools import pairwise
 
-import torch
 from torch import Tensor, nn
 
 from vitreous.typing import Float
@@ -40,5 +39,6 @@ class Siren(nn.Module):
         """Return the last layer's numbers."""
         *sines, last = self.layers
         for layer in sines:
-            x = torch.sin(self.omega * layer(x))
+            weight, bias = layer.parameters()
+            x = nn.functional.linear(x, self.omega * weight, self.omega * bias).sin()
         return last(x)

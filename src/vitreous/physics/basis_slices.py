@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vitreous.constants import PADDING
 from vitreous.physics import kernels
-from vitreous.physics.slices import FourierVolume
+from vitreous.physics.slices import FourierVolume, require_finite
 from vitreous.physics.slices_reference import basis_slice_plain
 from vitreous.typing import Complex, Float, Rotations
 
@@ -25,6 +25,7 @@ class _BasisSlices(torch.autograd.Function):
         ctx: Any, grids: Tensor, coefficients: Tensor, rotations: Tensor, where: tuple[Tensor, Tensor, float]
     ) -> Tensor:
         """Sample the combination of each image."""
+        require_finite(rotations)
         ctx.save_for_backward(grids, coefficients, rotations)
         ctx.where = where
         *k, padding = where

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from vitreous.compute.processes import current_share
 from vitreous.constants import PADDING
+from vitreous.errors import ConvergenceError
 from vitreous.fourier.frequencies import Disc, disc
 from vitreous.physics import kernels
 from vitreous.physics.slices_reference import insert_plain, slice_plain
@@ -68,12 +69,22 @@ def _as_floats(values: Tensor) -> Any:
     return torch.view_as_real(values.detach().resolve_conj().contiguous()).numpy()
 
 
+def require_finite(rotations: Tensor) -> None:
+    """Raise ConvergenceError where rotations are not numbers: native code would read beside the grid."""
+    if not torch.isfinite(rotations).all():
+        raise ConvergenceError(
+            "rotations became NaN or infinite",
+            remedy="Lower the learning rate where they are learned, and leave images out that hold NaN",
+        )
+
+
 class _Slice(torch.autograd.Function):
     """Native slices with native gradients for the grid and the rotations."""
 
     @staticmethod
     def forward(ctx: Any, grid: Tensor, rotations: Tensor, k: tuple[Tensor, Tensor], padding: float) -> Tensor:
         """Sample ``grid`` at the slice coordinates."""
+        require_finite(rotations)
         ctx.save_for_backward(grid, rotations)
         ctx.k, ctx.padding = k, padding
         out = torch.empty(len(rotations), len(k[0]), 2)
@@ -103,6 +114,7 @@ class _Slice(torch.autograd.Function):
 def _insert_native(
     grids: Tensor, rotations: Tensor, k: tuple[Tensor, Tensor], padding: float, samples: tuple[Tensor, Tensor]
 ) -> None:
+    require_finite(rotations)
     args = (rotations.detach().contiguous().numpy(), k[0].numpy(), k[1].numpy())
     kernels.insert_kernel(
         grids.numpy(), *args, np.float32(padding), _as_floats(samples[0]), samples[1].detach().contiguous().numpy()

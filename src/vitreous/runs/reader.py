@@ -3,6 +3,8 @@
 import csv
 import json
 import re
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,15 +84,27 @@ def read_run(path: Path) -> Run:
 
 
 def read_latents(path: Path) -> tuple[NDArray[Any], NDArray[np.float32]]:
-    """Return ids ``[n]`` and latents ``[n, dim]`` of a ``latents.npz``; pickled content is refused."""
+    """Return ids ``[n]`` and latents ``[n, dim]`` of a ``latents.npz``; pickled content is refused.
+
+    Raises
+    ------
+    InputError
+        Where the file is missing or damaged, or does not hold both.
+    """
     try:
-        with reading(path), np.load(path, allow_pickle=False) as archive:
-            ids, z = archive["ids"], archive["z"]
-    except (ValueError, KeyError, EOFError) as error:
+        with reading(path), path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            ids, z = archive["ids"], archive["z"].astype(np.float32)
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise InputError(
+            "the file of latents is damaged",
+            remedy="It may be half-copied: copy the run whole, or run its command again with --overwrite",
+            path=path,
+        ) from error
+    except (ValueError, TypeError, KeyError, IndexError) as error:
         raise InputError("no latents of vitreous", remedy="Give a latents.npz with ids and z", path=path) from error
-    if z.ndim != 2 or len(ids) != len(z):
+    if z.ndim != 2 or ids.shape != z.shape[:1]:
         raise InputError("ids and latents do not fit", found=f"{ids.shape}, {z.shape}", remedy="Replace it", path=path)
-    return ids, z.astype(np.float32)
+    return ids, z
 
 
 def read_points(path: Path) -> tuple[list[str], NDArray[np.float32]]:

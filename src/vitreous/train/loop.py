@@ -154,7 +154,7 @@ def _log(fabric: Fabric, state: TrainState, config: TrainConfig, callbacks: Call
     if not math.isfinite(numbers["loss"]):
         raise ConvergenceError(
             f"the loss became {numbers['loss']} by step {state.step}",
-            remedy="Lower the learning rate, or compute with --precision 32-true",
+            remedy="Lower the learning rate, or compute in single precision (--precision 32-true)",
         )
     if fabric.is_global_zero:
         rate = float(state.optimizer.param_groups[0]["lr"]) * state.ramp(config.restart_steps)

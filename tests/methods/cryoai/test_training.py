@@ -15,6 +15,7 @@ from vitreous.methods.cryoai.config import CryoAIConfig
 from vitreous.methods.cryoai.encoder import PoseGuesses
 from vitreous.methods.cryoai.images import ImageReader
 from vitreous.methods.cryoai.losses import squared_residuals
+from vitreous.methods.cryoai.method import explained_at
 from vitreous.methods.cryoai.training import Training, has_converged, radius_at
 from vitreous.physics.image_model import render_transforms
 from vitreous.physics.slices import FourierVolume
@@ -178,3 +179,20 @@ def test_convergence_is_the_end_of_gains_at_all_frequencies() -> None:
 def test_settings_that_cannot_be_are_refused_by_their_flag(changes, flag: str) -> None:
     with pytest.raises(ConfigError, match=f"--cryoai.{flag} cannot be used"):
         CryoAIConfig(**changes)
+
+
+def test_the_share_at_the_end_counts_the_steps_of_a_round_that_was_broken_off() -> None:
+    explained = torch.tensor([0.5, 0.06, 0.0])
+    assert explained_at(explained, 10, 10) == pytest.approx(0.5)
+    assert explained_at(explained, 11, 10) == pytest.approx(0.6)
+    assert explained_at(explained, 0, 10) == 0
+
+
+def test_competing_poses_are_compared_in_parts(monkeypatch) -> None:
+    for kind in ("voxels", "fouriernet"):
+        made = task(volume=kind, width=8)
+        network, batch = made.module(), next(made.batches(0, Rank()))
+        guesses, count = network.guesses(batch["inputs"]), 40
+        whole = network.best(guesses, batch, count)
+        monkeypatch.setattr(type(network.volume), "points_at_once", 1)
+        assert torch.equal(network.best(guesses, batch, count), whole)

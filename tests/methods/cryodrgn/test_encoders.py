@@ -1,6 +1,7 @@
 """What encoders make of images, and what they can say of particles that they never saw."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,12 +9,15 @@ from torch import Tensor
 
 from tests.methods.moving_blobs import Scene, blob_map, moving_blobs
 from vitreous.compute.progress import SilentProgress
+from vitreous.data import ArraySource
 from vitreous.errors import ConfigError, InputError
 from vitreous.methods.cryodrgn.config import CryoDrgnConfig
 from vitreous.methods.cryodrgn.method import CryoDrgn, CryoNoo, Task, TrainedAutoencoder
+from vitreous.methods.cryodrgn.model import Autoencoder
 from vitreous.methods.cryodrgn.noo_config import CryoNooConfig
 from vitreous.methods.pca.config import PcaConfig
 from vitreous.methods.pca.method import Pca
+from vitreous.methods.pca.model import LinearMaps
 from vitreous.nn.encoders import MapsEncoder
 from vitreous.reconstruct.fourier_images import FourierImages, half_disc
 from vitreous.train.config import Hardware, TrainConfig
@@ -94,5 +98,31 @@ def test_what_an_encoder_of_maps_cannot_do_is_refused(fitted) -> None:
         CryoNoo(DIMS, CONFIG, CryoNooConfig(views="turned", warmup=1.0), maps=maps)
     multiplied = scene.particles.select(torch.arange(20))
     object.__setattr__(multiplied, "ctf_premultiplied", True)
-    with pytest.raises(InputError, match="multiplied by their CTF"):
+    with pytest.raises(InputError, match=r"without the multiplication, or train with --encoder pixels"):
         CryoDrgn(DIMS, CONFIG, maps=maps).run(multiplied, SilentProgress(), trained)
+
+
+def test_cryonoo_does_not_take_pixels_unasked() -> None:
+    particles, noo = moving_blobs(20, BOX).particles, CryoNooConfig(warmup=1.0, expander=32)
+    config = replace(CONFIG, encoder=None)
+
+    def reached(task: Task) -> Mapping[str, Tensor]:
+        raise InterruptedError
+
+    with pytest.raises(ConfigError, match=r"pass them as maps=, or say CryoDrgnConfig\(encoder=\"pixels\"\)"):
+        CryoNoo(DIMS, config, noo).run(particles, SilentProgress(), reached)
+    turned = replace(noo, views="turned")
+    for asked in (CryoNoo(DIMS, replace(CONFIG, encoder="pixels"), noo), CryoNoo(DIMS, config, turned)):
+        with pytest.raises(InterruptedError):
+            asked.run(particles, SilentProgress(), reached)
+
+
+def test_particles_on_another_grid_are_not_embedded() -> None:
+    model = TrainedAutoencoder(Autoencoder(BOX, DIMS, replace(CONFIG, encoder="pixels")), CONFIG, 2.0)
+    maps = LinearMaps(torch.zeros(3, BOX, BOX, BOX), 2.0)
+    for of_model in (model, maps):
+        for box, pixel_size_A in ((BOX, 2.1), (BOX - 2, 2.0)):
+            particles = moving_blobs(4, box).particles
+            source = ArraySource(particles.images(), pixel_size_A)
+            with pytest.raises(InputError, match=f"expected {BOX} px of 2 Å, found {box} px of {pixel_size_A:.4g} Å"):
+                of_model.embed(replace(particles, source=source), SilentProgress())

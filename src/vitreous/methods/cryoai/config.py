@@ -44,8 +44,8 @@ class CryoAIConfig:
     """Poses that the encoder proposes for an image; the best alone learns from it. The paper's encoder has one."""
 
     whiten: bool = True
-    """Whether all shells count alike, as images are divided by their root mean square in every shell; otherwise, as in
-    the paper, the lowest, where the power is, count most."""
+    """Let all shells count alike: images are divided by their root mean square in every shell. Without it, as in the
+    paper, the lowest, where the power is, count most."""
 
     shift_range: float = 0.1
     """Largest shift along an axis, as a share of the box side; 0 takes all particles as centred."""
@@ -61,7 +61,7 @@ class CryoAIConfig:
     """Optimisation steps, at most."""
 
     minutes: float | None = None
-    """Longest time of training; no limit by default."""
+    """Longest time of training, without the prediction of the poses after it; no limit by default."""
 
     batch: int = 64
     """Particles per optimisation step."""
@@ -73,7 +73,7 @@ class CryoAIConfig:
     """Learning rate of voxels."""
 
     march_from: float | None = 4.0
-    """Radius, in Fourier pixels, within which images are compared at first; none compares all frequencies from the
+    """Radius, in Fourier pixels, within which images are compared at first; None compares all frequencies from the
     beginning."""
 
     march_steps: int = 3_000

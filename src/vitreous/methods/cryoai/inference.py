@@ -12,7 +12,9 @@ from vitreous.methods.cryoai.images import ImageReader
 from vitreous.methods.cryoai.losses import chosen, squared_residuals
 from vitreous.methods.cryoai.training import Network
 
-_BATCH = 256
+_BATCH, _POINTS = 256, 1 << 17
+"""Images at a time, and points of the map at which gradients are kept."""
+
 _LEVER = 0.25
 """Distance from the centre, in boxes, at which a turn moves a point as far as the descent's shift does."""
 
@@ -22,8 +24,9 @@ def poses_of(network: Network, reader: ImageReader, progress: Progress) -> Poses
     device, config = network.kxy.device, network.config
     count = len(network.kxy)
     rotations, shifts = [], []
+    at_once = max(1, min(_BATCH, _POINTS // count)) if config.polish_steps else _BATCH
     with progress.stage("Predicting poses", total=len(reader)):
-        for rows in torch.arange(len(reader)).split(_BATCH):
+        for rows in torch.arange(len(reader)).split(at_once):
             batch = {name: value.to(device) for name, value in vars(reader.views(rows)).items()}
             with torch.no_grad():
                 guesses = network.guesses(batch["inputs"])

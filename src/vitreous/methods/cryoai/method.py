@@ -1,5 +1,6 @@
 """The CryoAI method: an encoder of poses and an implicit map, learned together from the images alone."""
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -41,8 +42,8 @@ class Proposal:
     warnings
         For the user.
     metrics
-        ``network_steps``; ``network_explained``, the share of the images' power that the map explained in the last
-        whole round; ``network_mirror_correlation``, that of the map with its own mirror image.
+        ``network_steps``; ``network_explained``, the share of the images' power that the map explained at the end of
+        training; ``network_mirror_correlation``, that of the map with its own mirror image.
     """
 
     poses: Poses
@@ -53,7 +54,7 @@ class Proposal:
 
 @dataclass(frozen=True)
 class _Trained:
-    """The end of training: parameters, steps, what the last whole round explained, and whether that was all."""
+    """The end of training: parameters, steps, what the map explained there, and whether that was all."""
 
     parameters: Mapping[str, Tensor]
     steps: int
@@ -129,7 +130,12 @@ class CryoAI:
         Parameters and errors are those of :meth:`propose`; ``mask`` is the soft mask of the final FSC, made from the
         map by default.
         """
-        found = self.propose(particles, progress, train, device)
+        return self.reconstructed(particles, self.propose(particles, progress, train, device), progress, mask)
+
+    def reconstructed(
+        self, particles: Particles, found: Proposal, progress: Progress, mask: Volume | None = None
+    ) -> Result:
+        """Reconstruct from the poses that :meth:`propose` found; nothing judges the result."""
         half_sets = split_half_sets(particles, self.seed)
         placed = replace(particles.with_poses(found.poses), half_sets=half_sets)
         made = reconstruct_halves(placed, ReconstructConfig(seed=self.seed), progress, mask)
@@ -139,12 +145,13 @@ class CryoAI:
             poses=found.poses,
             verdict="ambiguous",
             warnings=tuple(dict.fromkeys(warnings)),
-            metrics={**made.metrics, **found.metrics},
+            metrics={**made.metrics, **found.metrics, "independent_halves": 0.0},
         )
 
     def _trained(self, task: Training, train: Train, progress: Progress) -> _Trained:
         """Train round by round, until the map explains no more, or steps or minutes are over."""
         config, started = self.config, time.monotonic()
+        seconds = math.inf if config.minutes is None else 60 * config.minutes
         step = 0
         with progress.stage("Training", total=config.steps):
             while True:
@@ -153,12 +160,21 @@ class CryoAI:
                 parameters = train(task, step, left)
                 progress.advance(step - before)
                 done = min(step, int(parameters["steps_done"]))
-                explained = parameters["explained"][: done // config.round_steps]
-                converged = has_converged(explained, task.reader.box, config)
-                is_late = config.minutes is not None and time.monotonic() - started >= 60 * config.minutes
+                converged = has_converged(
+                    parameters["explained"][: done // config.round_steps], task.reader.box, config
+                )
+                is_late = done < step or time.monotonic() - started >= seconds
                 if converged or is_late or step == config.steps:
-                    last = float(explained[-1]) if len(explained) else 0.0
+                    last = explained_at(parameters["explained"], done, config.round_steps)
                     return _Trained(parameters, done, last, converged=converged)
+
+
+def explained_at(explained: Tensor, steps: int, round_steps: int) -> float:
+    """Mean share of explained power of the last round, over the steps that it has had; 0 before the first step."""
+    if steps == 0:
+        return 0.0
+    last, had = (steps - 1) // round_steps, (steps - 1) % round_steps + 1
+    return float(explained[last]) * round_steps / had
 
 
 def _warnings(mirror: float, *, converged: bool) -> tuple[str, ...]:

@@ -20,6 +20,9 @@ from vitreous.methods.cryoai.volume import make_volume
 from vitreous.physics.shifts import disc_phases
 from vitreous.typing import Complex, Float
 
+_POINTS_ON_GPU = 1 << 20
+"""Points at which the map is computed at a time, where poses compete."""
+
 
 class Network(nn.Module):
     """Encoder and map; ``forward`` returns the loss of every image with the best of its poses.
@@ -81,9 +84,15 @@ class Network(nn.Module):
 
     def best(self, guesses: PoseGuesses, batch: Mapping[str, Any], count: int) -> Tensor:
         """Which pose of every image has the smallest residual; without gradients, which the others do not get."""
+        ctf, values = batch["ctf"], batch["values"][:, :count]
+        points = _POINTS_ON_GPU if values.is_cuda else self.volume.points_at_once
+        at_once = max(1, points // (guesses.count * count))
+        found = []
         with torch.no_grad():
-            predicted = self.predicted(guesses, batch["ctf"], count)
-            return squared_residuals(predicted, batch["values"][:, :count]).argmin(1)
+            for rows in torch.arange(len(values), device=values.device).split(at_once):
+                some = PoseGuesses(guesses.rotations[rows], guesses.shifts[rows])
+                found.append(squared_residuals(self.predicted(some, ctf[rows], count), values[rows]).argmin(1))
+        return torch.cat(found)
 
     def predicted(self, guesses: PoseGuesses, ctf: Float[Tensor, "b all"], count: int) -> Complex[Tensor, "b h k"]:
         """Images of the map: slice, CTF, shift (equation 8)."""

@@ -33,6 +33,9 @@ _SIREN_HIDDEN, _MLP_HIDDEN = 5, 4
 class LearnedVolume(nn.Module, ABC):
     """A map's transform, as unitary coefficients of its projections."""
 
+    points_at_once = 1 << 19
+    """At how many points a processor should ask for it: features of a network's layer had better stay in its cache."""
+
     @abstractmethod
     def forward(self, rotations: Rotations, kxy: Float[Tensor, "k 2"]) -> Complex[Tensor, "n k"]:
         """Slices: coefficients at the points ``R[n]ᵀ(kx, ky, 0)``, in Fourier pixels of the box."""
@@ -115,6 +118,7 @@ class ImplicitVolume(LearnedVolume):
     """
 
     unit: Tensor
+    points_at_once = _POINTS_AT_ONCE
 
     def __init__(self, box: int, network: nn.Module, amplitude: Float[Tensor, " shells"] | None = None) -> None:
         super().__init__()

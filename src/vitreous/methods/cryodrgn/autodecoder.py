@@ -21,6 +21,7 @@ from vitreous.methods.cryodrgn.decoders import make_decoder
 from vitreous.methods.cryodrgn.model import decoded_map
 from vitreous.methods.cryodrgn.schedule import Schedule
 from vitreous.methods.cryodrgn.training import Training, adam
+from vitreous.nn.encoders import refuse_other_grid
 from vitreous.reconstruct.fourier_images import FourierImages, Views, grid_of, half_disc
 from vitreous.typing import Complex, Float, Rotations
 
@@ -172,8 +173,9 @@ class TrainedAutodecoder:
         Raises
         ------
         InputError
-            Where the particles have no poses.
+            Where the particles have no poses, or lie on another grid than those of the training.
         """
+        refuse_other_grid(particles, self.box, self.pixel_size_A)
         images = FourierImages(particles, self.config.window, float(self.model.scale))
         return self._each(images, progress, torch.zeros(len(images), self.dims), descends=True)
 

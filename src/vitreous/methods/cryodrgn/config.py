@@ -13,7 +13,8 @@ class CryoDrgnConfig:
 
     encoder: Literal["pixels", "maps"] | None = None
     """pixels, a network of the image; or maps, a network of how much of a few principal maps the image shows in its own
-    orientation, which are fitted first. When not given, maps for cryonoo and pixels for cryodrgn."""
+    orientation, which are fitted first. When not given, maps for cryonoo (pixels with --noo.views turned) and
+    pixels for cryodrgn."""
 
     encoder_maps: int = 10
     """Principal maps that --encoder maps looks for."""

@@ -8,14 +8,14 @@ from torch import Tensor
 
 from vitreous.compute.progress import Progress
 from vitreous.data import Latents, Particles, Result, Volume
-from vitreous.errors import InputError
+from vitreous.errors import ConfigError, InputError
 from vitreous.methods.cryodrgn.autodecoder import LatentTraining, TrainedAutodecoder, refuse_moving_poses
 from vitreous.methods.cryodrgn.config import AutodecoderConfig, CryoDrgnConfig
 from vitreous.methods.cryodrgn.distillation import DistillingTraining
 from vitreous.methods.cryodrgn.model import Autoencoder
 from vitreous.methods.cryodrgn.noo_config import CryoNooConfig
 from vitreous.methods.cryodrgn.training import Training
-from vitreous.nn.encoders import refuse_multiplied, refuse_other_encoder
+from vitreous.nn.encoders import refuse_multiplied, refuse_other_encoder, refuse_other_grid
 from vitreous.nn.pose_corrections import PoseTable
 from vitreous.reconstruct.fourier_images import FourierImages, at_corrected_poses, embedded, grid_of
 from vitreous.typing import Float
@@ -74,8 +74,10 @@ class TrainedAutoencoder:
         Raises
         ------
         InputError
-            Where the particles have no poses.
+            Where the particles have no poses, are on another grid than those that the networks were trained on, or were
+            multiplied by their CTF and the encoder is one of maps.
         """
+        refuse_other_grid(particles, self.box, self.pixel_size_A)
         refuse_multiplied(particles, self.state.get("encoder.maps"), "--encoder")
         return self.embed_images(FourierImages(particles, self.config.window, float(self.model.scale)), progress)
 
@@ -155,7 +157,8 @@ class CryoNoo:
     noo
         Self-distillation.
     maps
-        See :class:`CryoDrgn`.
+        See :class:`CryoDrgn`; :meth:`run` needs them, but for an encoder of pixels: with ``encoder="pixels"`` in the
+        config, or views that are turned.
 
     Raises
     ------
@@ -185,16 +188,26 @@ class CryoNoo:
         ------
         InputError
             Where the particles have no poses, or were multiplied by their CTF, which makes their noise coloured.
+        ConfigError
+            Where there are no principal maps, and the config does not say that the encoder is one of pixels.
         """
         if particles.ctf_premultiplied and self.noo.views == "rendered":
             raise InputError(
                 "views cannot be rendered of particles that were multiplied by their CTF: the noise is no longer white",
                 remedy="Extract the particles without the multiplication, or use --method cryodrgn",
             )
+        self._refuse_unsaid_pixels()
         refuse_multiplied(particles, self.maps, "--encoder")
         images = FourierImages(particles, self.config.window).load(progress)
         task = DistillingTraining(Training(images, self.dims, self.config, self.maps), self.noo)
         return _embedded(task.base, _below(train(task), _NETWORK), progress, device)
+
+    def _refuse_unsaid_pixels(self) -> None:
+        if self.maps is None and self.config.encoder is None and self.noo.views != "turned":
+            raise ConfigError(
+                "CryoNoo looks for principal maps, as no encoder is said, and there are none",
+                remedy='Fit them with Pca and pass them as maps=, or say CryoDrgnConfig(encoder="pixels")',
+            )
 
 
 class Autodecoder:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from vitreous.compute.progress import Progress
 from vitreous.data import Particles, Result
+from vitreous.errors import ConfigError
 from vitreous.methods.cryoformer.config import CryoFormerConfig
 from vitreous.methods.cryoformer.model import TrainedCryoFormer
 from vitreous.methods.cryoformer.motion_maps import motion_maps
@@ -68,8 +69,11 @@ class CryoFormer:
         ------
         InputError
             Where the particles have no poses, or were multiplied by their CTF and the encoder is one of maps.
+        ConfigError
+            Where the coarsest grid is finer than the finest, which is that of the images unless ``finest`` says so.
         """
         refuse_multiplied(particles, self.maps, "--cryoformer.encoder")
+        self._require_levels(particles.box)
         images = FourierImages(particles, self.config.window).load(progress)
         task = Training(images, self.dims, self.config, self.maps)
         trained = task.module()
@@ -87,3 +91,13 @@ class CryoFormer:
             metrics={"moving_share": share, **found.metrics},
         )
         return result, model
+
+    def _require_levels(self, box: int) -> None:
+        config = self.config
+        if config.encoding == "hash" and config.finest is None and config.base > max(box, CryoFormerConfig.base):
+            raise ConfigError(
+                "--cryoformer.base is above the side of the images, which is that of the finest grid",
+                expected=f"at most {box}",
+                found=config.base,
+                remedy="Lower --cryoformer.base, or give --cryoformer.finest",
+            )

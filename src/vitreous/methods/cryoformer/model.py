@@ -10,7 +10,7 @@ from vitreous.compute.progress import Progress
 from vitreous.data import Latents, Particles, Volume
 from vitreous.methods.cryoformer.config import CryoFormerConfig
 from vitreous.methods.cryoformer.fields import make_field
-from vitreous.nn.encoders import make_encoder, posterior_of, refuse_multiplied
+from vitreous.nn.encoders import make_encoder, posterior_of, refuse_multiplied, refuse_other_grid
 from vitreous.nn.posterior import Posterior
 from vitreous.reconstruct.fourier_images import FourierImages, Views, embedded, grid_of, half_disc
 from vitreous.typing import Complex, Float, Rotations
@@ -117,8 +117,9 @@ class TrainedCryoFormer:
         Raises
         ------
         InputError
-            Where the particles have no poses.
+            Where the particles have no poses, or lie on another grid than those of the training.
         """
+        refuse_other_grid(particles, self.box, self.pixel_size_A)
         refuse_multiplied(particles, self.state.get("encoder.maps"), "--cryoformer.encoder")
         return self.embed_images(FourierImages(particles, self.config.window, float(self.network.scale)), progress)
 

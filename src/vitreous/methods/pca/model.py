@@ -15,6 +15,7 @@ from vitreous.compute.progress import Progress
 from vitreous.data import Latents, Particles, Volume
 from vitreous.errors import InputError
 from vitreous.fourier.frequencies import Disc, disc
+from vitreous.nn.encoders import refuse_other_grid
 from vitreous.physics.linear_posterior import linear_posterior
 from vitreous.physics.slices import FourierVolume
 from vitreous.reconstruct.backprojection import centred_coefficients, disc_ctf
@@ -120,7 +121,14 @@ class LinearMaps:
         return linear_posterior(views.values, slices)
 
     def embed(self, particles: Particles, progress: Progress) -> Latents:
-        """Return the latents of particles with poses."""
+        """Return the latents of particles with poses.
+
+        Raises
+        ------
+        InputError
+            Where the particles have no poses, or are on another grid than the maps.
+        """
+        refuse_other_grid(particles, self.box, self.pixel_size_A)
         means, deviations = [], []
         for _, views in linear_views(particles, progress, "Embedding"):
             mean, covariance = self.posterior(views, self.slices(views))

@@ -4,12 +4,14 @@ import torch
 
 from vitreous.compute.progress import Progress
 from vitreous.data import Particles, Poses, Volume
-from vitreous.errors import ConfigError
+from vitreous.errors import ConfigError, InputError
 from vitreous.fourier.filters import apply_radial, low_pass
 from vitreous.fourier.resize import resize_map
 from vitreous.fourier.shells import radial_power
 from vitreous.fourier.transform import centred_resize
+from vitreous.methods.search.config import SearchConfig
 from vitreous.methods.search.starts import GivenStarts
+from vitreous.reconstruct.abinitio_input import check_input
 from vitreous.reconstruct.backprojection import solve
 from vitreous.reconstruct.coefficients import CoefficientStore
 from vitreous.reconstruct.group_balance import GroupBalance
@@ -22,6 +24,8 @@ START_A = 30.0
 
 LEAST_RADIUS = 4.0
 """Fourier pixels that a start must reach: less tells no directions apart."""
+
+LEAST_BOX = 24
 
 SPECTRUM_PARTICLES = 1000
 SAME = 0.01
@@ -51,6 +55,28 @@ def cut_off_radius(particles: Particles, start_A: float | None) -> float:
             remedy="Change --start-A",
         )
     return radius
+
+
+def refuse_unusable(particles: Particles, config: SearchConfig, *, given: bool) -> None:
+    """Refuse what a search cannot begin from, before anything is computed; ``given`` says whether there is a start.
+
+    Raises
+    ------
+    InputError
+        If there are fewer than 100 particles or the box is below 24 pixels.
+    ConfigError
+        If the diameter is larger than the box, or ``start_A`` leaves no frequencies to begin with.
+    """
+    check_input(particles, config.diameter_A)
+    if particles.box < LEAST_BOX:
+        raise InputError(
+            "the box is too small",
+            expected=f"at least {LEAST_BOX} px",
+            found=f"{particles.box} px",
+            remedy="Extract the particles in a larger box",
+        )
+    if given:
+        cut_off_radius(particles, config.start_A)
 
 
 def at_image_scale(values: Map, store: CoefficientStore, radius: float, seed: int) -> Map:

@@ -7,11 +7,10 @@ from torch import Tensor
 
 from vitreous.compute.progress import Progress, SilentProgress
 from vitreous.data import Journal, Particles, Poses, Result, SilentJournal, Volume
-from vitreous.errors import InputError
 from vitreous.geometry.symmetry import point_group
 from vitreous.methods.search.axes import brought_onto_axes, found_axes, imposed_axes, settled
 from vitreous.methods.search.config import SearchConfig, is_auto
-from vitreous.methods.search.given import cut_off_radius, given_starts
+from vitreous.methods.search.given import cut_off_radius, given_starts, refuse_unusable
 from vitreous.methods.search.global_search import search_halves
 from vitreous.methods.search.outcome import reconstructed, refined_in_stages
 from vitreous.methods.search.recheck import found_again
@@ -20,7 +19,7 @@ from vitreous.methods.search.second_look import SecondLook, is_doubtful
 from vitreous.methods.search.stages import Stages
 from vitreous.methods.search.starts import GivenStarts, StartFinder, as_tensors
 from vitreous.methods.search.verdict import AMBIGUOUS_EFFECTIVE_POSES, Evidence, independence, judge
-from vitreous.reconstruct.abinitio_input import check_input, known_diameter_A
+from vitreous.reconstruct.abinitio_input import known_diameter_A
 from vitreous.reconstruct.coefficients import CoefficientStore
 from vitreous.reconstruct.group_spectra import balanced
 from vitreous.reconstruct.known_poses import ReconstructConfig, split_half_sets
@@ -77,9 +76,7 @@ class Search:
         ConfigError
             If the diameter is larger than the box, or ``start_A`` leaves no frequencies to begin with.
         """
-        _check(particles, self.config.diameter_A)
-        if isinstance(starts, Volume | Poses):
-            cut_off_radius(particles, self.config.start_A)
+        refuse_unusable(particles, self.config, given=isinstance(starts, Volume | Poses))
         run = _SearchRun(self.config, particles, progress or SilentProgress(), journal or SilentJournal())
         return run.result(mask, starts)
 
@@ -217,14 +214,3 @@ class _SearchRun:
         reach = (self.config.search_radius, self.config.shift_range_share)
         look = SecondLook(refinement, *reach, self.progress, estep=self.config.estep)
         return refined_in_stages(refinement, fresh, self.stages, (self.progress, self.journal), look)
-
-
-def _check(particles: Particles, diameter_A: float | None) -> None:
-    check_input(particles, diameter_A)
-    if particles.box < 24:
-        raise InputError(
-            "the box is too small",
-            expected="at least 24 px",
-            found=f"{particles.box} px",
-            remedy="Extract the particles in a larger box",
-        )
