@@ -90,7 +90,7 @@ def figures_of(moving: Path, rigid: Path, truth: Truth) -> dict[str, float]:
     attention = [truth.share_inside(read_map(path).values) for path in sorted(moving.glob("attention/*.mrc"))]
     return {
         "flexibility_inside": truth.share_inside(flexibility),
-        **({"attention_inside": max(attention)} if attention else {}),
+        **({"attention_inside": max(attention), "first_inside": attention[0]} if attention else {}),
         "inside_by_chance": truth.share_by_chance,
         "rigid_over_flexible": float(of_rigid.max() / flexibility.max()),
         "moving_share": _moving_share(moving),

@@ -23,6 +23,7 @@ MOTION_COLUMNS = {
 FLEXIBILITY_COLUMNS = {
     "flexibility_inside": "flexibility inside",
     "attention_inside": "best query inside",
+    "first_inside": "first query inside",
     "inside_by_chance": "by chance",
     "rigid_over_flexible": "rigid / flexible",
     "moving_share": "moving share",
@@ -89,8 +90,9 @@ def flexibility_table(records: Records) -> str:
         " same poses. A voxel is one of the particle where one of the 25 true maps exceeds a tenth of the highest"
         " value of all, and *inside* where the same holds for the density of the arm alone. Of the voxels of the"
         " particle at which a map is highest, a twentieth of them all, the columns give the share that is inside: for"
-        " `flexibility.mrc`, for the attention map of the query of which most is inside, and for voxels drawn at"
-        " random. *Rigid / flexible* is the maximum of the rigid run's flexibility map over that of the other's;"
+        " `flexibility.mrc`, for the attention map of the query of which most is inside, for that of the first query,"
+        " which is chosen without the truth, and for voxels drawn at random. *Rigid / flexible* is the maximum of the"
+        " rigid run's flexibility map over that of the other's;"
         " the moving share is that of `summary.json`; times are of the training on the moving phantom.\n\n"
         + table(header, rows)
         + _options(done)

@@ -161,7 +161,7 @@ def _motion_maps(files: RunFiles) -> str:
     if len(maps) > 1:
         words += (
             f" The maps of {len(maps) - 1} queries (folder attention) say which share of its density a point takes from"
-            " each query; they are numbered by the density that they gather for."
+            " each query; the first are those of what moves most."
         )
     return markup.pictures(shown, "thumbnails") + f'<p class="note">{words}</p>'
 

@@ -16,6 +16,9 @@ _SAMPLE = 100
 ATTENTION_BOX = 64
 _POINTS_AT_ONCE = 16_384
 
+_LEAST_GATHERED = 0.01
+"""Share of the most density that a query gathers for, below which what moves there says nothing."""
+
 
 def motion_maps(
     model: TrainedCryoFormer, z: Float[Tensor, "n dims"], progress: Progress
@@ -35,8 +38,8 @@ def motion_maps(
     -------
     maps, share
         ``flexibility``, the variance of the density over latents, and ``attention/query_K``, the mean over latents of
-        how much of what a point gathers comes from query K, on a grid of at most 64 voxels; queries are numbered by
-        the density that they gather for. ``share`` is the flexibility's sum over that of the mean squared density.
+        how much of what a point gathers comes from query K, on a grid of at most 64 voxels; the first query is that of
+        what moves most, for its density. ``share`` is the flexibility's sum over that of the mean squared density.
     """
     sample = z[:: max(1, len(z) // _SAMPLE)]
     mean, variance = moments_of_maps(model, sample, progress)
@@ -57,7 +60,10 @@ def moments_of_maps(model: TrainedCryoFormer, z: Float[Tensor, "n dims"], progre
 
 
 def attention_maps(model: TrainedCryoFormer, z: Float[Tensor, "n dims"]) -> dict[str, Volume]:
-    """Mean over latents of the softmax over the queries, one map for each, widest share of the density first."""
+    """Mean over latents of the softmax over the queries, one map for each, in the order of what moves there.
+
+    That is the variance of the density over latents that a query gathers for, over the density.
+    """
     field = model.network.field
     decoder = field.decoder
     if not (isinstance(field, DensityField) and isinstance(decoder, AttendingPoints)):
@@ -66,8 +72,10 @@ def attention_maps(model: TrainedCryoFormer, z: Float[Tensor, "n dims"]) -> dict
     ball = ball_of(box, field.radius, device)
     with torch.no_grad():
         parts = [_mean_attention(field, decoder, part, z.to(device)) for part in ball.points.split(_POINTS_AT_ONCE)]
-    attention, density = (torch.cat(column).cpu() for column in zip(*parts))
-    order = torch.argsort(attention.T @ density, descending=True)
+    attention, density, variance = (torch.cat(column).cpu() for column in zip(*parts))
+    gathered = attention.T @ density
+    moving = attention.T @ variance / gathered.clamp_min(_LEAST_GATHERED * float(gathered.max()))
+    order = torch.argsort(moving, descending=True)
     values = torch.zeros(len(order), box**3)
     values[:, ball.voxels.cpu()] = attention.T[order]
     voxel_A = model.pixel_size_A * model.box / box
@@ -77,11 +85,15 @@ def attention_maps(model: TrainedCryoFormer, z: Float[Tensor, "n dims"]) -> dict
     }
 
 
-def _mean_attention(field: DensityField, decoder: AttendingPoints, points: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
-    """Attention ``[p, queries]`` and density ``[p]`` of points, means over latents."""
+def _mean_attention(
+    field: DensityField, decoder: AttendingPoints, points: Tensor, z: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Attention ``[p, queries]`` and density ``[p]`` of points, means over latents, and the density's variance."""
     features = field.features(points[None])
-    attention, density = torch.zeros(()), torch.zeros(())
+    attention = torch.zeros((), device=points.device)
+    densities = []
     for each in z.split(1):
         attention = attention + decoder.attention(features, each)[0] / len(z)
-        density = density + field.density(points[None], each)[0] / len(z)
-    return attention, density
+        densities.append(field.density(points[None], each)[0])
+    found = torch.stack(densities)
+    return attention, found.mean(0), found.var(0, correction=0)
