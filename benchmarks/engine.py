@@ -27,7 +27,7 @@ from benchmarks.trials import Cell, Workshop, cell_rows
 TARGETS = ("4v5a", "6swy", "4zxb", "3sn6", "6msm")
 HOPELESS_SNR = 0.01
 NETWORK_N, NETWORK_SNR = (500, 2000, 10_000), (0.1, 0.05, 0.02)
-AMORTISED_SNR, AMORTISED_MINUTES = (1.0, 0.1), 10
+AMORTISED_SNR, AMORTISED_MINUTES = (1.0, 0.1), 5
 LOW_N, LOW_SNR = (5000, 20_000), (0.05, 0.03, 0.02)
 COST_N, COST_BOX = (1000, 3000, 10_000, 30_000, 100_000), (64, 96, 128, 192, 256)
 SPOILT = ("coloured noise", "preferred views", "20 % junk", "defocus 3 % off", "CTF unknown")

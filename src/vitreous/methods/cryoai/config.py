@@ -25,8 +25,9 @@ class CryoAIConfig:
     omega: float = 30.0
     """Frequency of the first sines of fouriernet and siren, in radians per half of the decoder's box."""
 
-    decoder_box: int = 64
-    """Side, in pixels over the same field, of the images that the map is compared with; the images' own if smaller."""
+    decoder_box: int = 32
+    """Side, in pixels over the same field, of the images that the map is compared with; the images' own if smaller.
+    With a larger one the radius should grow over more steps (--cryoai.march-steps)."""
 
     encoder: EncoderKind = "mlp"
     """Turns images into poses: mlp, three layers of all pixels; or cnn, the paper's filters and convolutions."""
