@@ -227,7 +227,7 @@ AMORTISED_COLUMNS = {
 def amortised_table(records: Records) -> str:
     """One row per run, in one table for every question."""
     done = [record for record in records if is_measured(record)]
-    header = ["what differs", "images", "SNR", "seed", "end", *AMORTISED_COLUMNS.values(), "peak MB"]
+    header = ["what differs", "images", "box px", "SNR", "seed", "end", *AMORTISED_COLUMNS.values(), "peak MB"]
     text = (
         "Training of `vitreous abinitio --method cryoai` alone on one core, compared with the truth after every 250"
         " steps: encoder at 16 px, batches of 64, otherwise the defaults but for what the first column says. Poses are"
@@ -238,7 +238,7 @@ def amortised_table(records: Records) -> str:
         rows = [
             [
                 r.settings["settings"] or "–",
-                *settings(r, "n", "snr", "seed", "verdict"),
+                *settings(r, "n", "box", "snr", "seed", "verdict"),
                 *figures(r, AMORTISED_COLUMNS),
                 f"{r.quality['resident_MB']:.0f}",
             ]
