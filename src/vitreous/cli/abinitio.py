@@ -53,7 +53,7 @@ class AbInitio:
     method: Literal["auto", "search", "fastar", "cryoai"] = "auto"
     """How to find poses: search, from random starts; fastar, by the pose network, whose maps the search then goes on
     from (or ignores, where the network is not confident); cryoai, by an encoder that learns on the particles themselves
-    together with a map, whose poses the search goes on from: for GPUs and many particles, slow on a processor. auto
+    together with a map, whose poses the search goes on from: several times slower than search on a processor. auto
     takes what suits the particles: search at present."""
 
     weights: Path | None = None
