@@ -27,7 +27,7 @@ class CryoAIConfig:
 
     decoder_box: int = 32
     """Side, in pixels over the same field, of the images that the map is compared with; the images' own if smaller.
-    With a larger one the radius should grow over more steps (--cryoai.march-steps)."""
+    More makes the network's own map finer, and its training longer."""
 
     encoder: EncoderKind = "mlp"
     """Turns images into poses: mlp, three layers of all pixels; or cnn, the paper's filters and convolutions."""
