@@ -75,13 +75,26 @@ def test_training_ends_when_its_minutes_are_over(monkeypatch) -> None:
 
     def train(task: Training, steps: int, minutes: float | None):
         asked.append((steps, minutes))
-        return task.module().state_dict()
+        return {**task.module().state_dict(), "steps_done": torch.tensor(steps)}
 
     CryoAI(replace(SMALL, steps=400, minutes=2.0, patience=100)).propose(
         static_blobs().particles, SilentProgress(), train
     )
     assert [steps for steps, _ in asked] == [4, 8]
     assert asked[0][1] == pytest.approx(2 - 40 / 60)
+
+
+def test_training_that_stopped_before_its_round_was_full_is_over() -> None:
+    asked = []
+
+    def train(task: Training, steps: int, minutes: float | None):
+        asked.append(steps)
+        return {**task.module().state_dict(), "steps_done": torch.tensor(min(steps, 6))}
+
+    found = CryoAI(replace(SMALL, steps=400, patience=100)).propose(static_blobs().particles, SilentProgress(), train)
+    assert asked == [4, 8]
+    assert found.metrics["network_steps"] == 6
+    assert any("still learning" in warning for warning in found.warnings)
 
 
 def test_alone_it_says_that_nothing_judged_the_result() -> None:
