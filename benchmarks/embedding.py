@@ -2,7 +2,7 @@
 
     python -m benchmarks.embedding --n 50000 [--methods cryonoo pca --box 32 --threads 2]
 
-Simulates the phantom's hinge, trains on 2,000 particles (for one epoch: speed does not depend on quality), embeds
+Simulates the phantom's hinge twice, trains on 2,000 particles (for one epoch: speed does not depend on quality), embeds
 these again and then the others. One row per method in ``results/embedding.json``.
 """
 
@@ -30,16 +30,16 @@ METHODS: dict[str, list[str]] = {
 
 
 class Embedding(Bench):
-    """Trainings on a part of a simulated stack, and embeddings of that part and of the rest."""
+    """Trainings on a simulated stack, and embeddings of that and of another."""
 
     def outcome(self, seed: int, method: str) -> Outcome:
         """Train, embed the same particles, embed the others."""
-        stack = self._stack(seed)
-        run = stack.with_name(f"{stack.name}-{method.replace(' ', '-')}")
-        self.run(["flex", stack / "train.star", "-o", run, *METHODS[method]])
+        known, others = self._stack(KNOWN, seed), self._stack(self.given.n, seed + 1)
+        run = known.with_name(f"{known.name}-{method.replace(' ', '-')}")
+        self.run(["flex", known / "truth.star", "-o", run, *METHODS[method]])
         again, new = (run.with_name(f"{run.name}-{part}") for part in ("again", "new"))
-        self.run(["embed", stack / "train.star", "--run", run, "-o", again])
-        done = self.run(["embed", stack / "unseen_particles.star", "--run", run, "-o", new])
+        self.run(["embed", known / "truth.star", "--run", run, "-o", again])
+        done = self.run(["embed", others / "truth.star", "--run", run, "-o", new])
         first, second = (np.load(folder / "latents.npz")["z"] for folder in (run, again))
         metrics = json.loads((new / "summary.json").read_text())
         figures = {
@@ -49,11 +49,10 @@ class Embedding(Bench):
         }
         return done, "finished", figures
 
-    def _stack(self, seed: int) -> Path:
-        folder = self.work / f"stack-{seed}"
+    def _stack(self, n: int, seed: int) -> Path:
+        folder = self.work / f"stack-{n}-{seed}"
         if not folder.exists():
-            n, box = self.given.n + KNOWN, self.given.box
-            size = ["--n", n, "--box", box, "--unseen", self.given.n / n, "--seed", seed]
+            size = ["--n", n, "--box", self.given.box, "--seed", seed]
             self.run(["simulate", "phantom", "--recipe", "phantom-hinge-32", *size, "-o", folder])
         return folder
 
