@@ -20,7 +20,7 @@ from vitreous.compute.progress import SilentProgress
 from vitreous.data import Particles, Result
 from vitreous.errors import InputError
 from vitreous.io import ReadOptions, open_particles_with
-from vitreous.io.contrast import detect_contrast
+from vitreous.io.contrast import DARK_NOTE, detect_contrast
 from vitreous.io.tensors import load_tensors
 from vitreous.nn.encoders import PIXEL_SIZE_TOLERANCE, refuse_other_grid
 from vitreous.runs.manifest import MANIFEST, Manifest
@@ -33,9 +33,6 @@ _TRIED = 16
 
 _REST_SECONDS = 1.0
 """Of one core: to write the result and its report."""
-
-_DARK = "particles are dark on bright"
-"""How reading begins its note where it inverted images."""
 
 _WHOLE = "The folder may be half-copied or mixed from two runs: copy the run whole, or run `vitreous flex` again"
 
@@ -206,7 +203,7 @@ def contrast_of(run: Manifest) -> Literal["bright", "dark"]:
     """Return the contrast of the particles of a run: what was given, or else what reading them found and noted."""
     if _is_stated(run):
         return "dark" if run.config["reading"]["contrast"] == "dark" else "bright"
-    return "dark" if any(note.startswith(_DARK) for note in run.notes) else "bright"
+    return "dark" if any(note.startswith(DARK_NOTE) for note in run.notes) else "bright"
 
 
 def _is_stated(run: Manifest) -> bool:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from vitreous.methods.fastar.training import Pretraining
 
 FREE_OPTIONS = (
-    *("corpus", "real.stacks", "start", "shards", "devices", "model"),
+    *("corpus", "real.stacks", "start", "shards", "model"),
     *("train.minutes", "train.steps", "train.checkpoint_minutes", "train.log_every", "train.restart_steps"),
 )
 """Options in which legs may differ. Files are compared by content; another network is refused, not only named."""

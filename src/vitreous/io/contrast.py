@@ -15,6 +15,9 @@ _WIDTH = 0.2
 _BATCH = 16
 _LARGEST_Z = 30.0
 
+DARK_NOTE = "particles are dark on bright"
+"""How reading begins its note where it inverted images; runs keep it in their manifest."""
+
 
 @dataclass(frozen=True)
 class ContrastEstimate:

@@ -10,7 +10,7 @@ import torch
 from vitreous.data import Optics, Particles, Poses
 from vitreous.errors import ConfigError, InputError
 from vitreous.io.bare_stack import read_bare_stack
-from vitreous.io.contrast import detect_contrast
+from vitreous.io.contrast import DARK_NOTE, detect_contrast
 from vitreous.io.cryosparc import read_cryosparc
 from vitreous.io.join import join_ctf, join_poses
 from vitreous.io.listing import Listing
@@ -218,5 +218,5 @@ def _with_contrast(source: StackSource, listing: Listing, contrast: Contrast) ->
         return source, notes
     return source.with_contrast(-1.0), [
         *notes,
-        f"particles are dark on bright: images were multiplied by -1 ({reason})",
+        f"{DARK_NOTE}: images were multiplied by -1 ({reason})",
     ]
