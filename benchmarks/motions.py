@@ -31,6 +31,9 @@ NETWORK = [
     *("--learning-rate", "1.5e-3", "--batch", "32", "--epochs", "24"),
 ]
 NOO = ["--method", "cryonoo", *NETWORK, "--noo.warmup", "12", "--noo.expander", "64"]
+CONSTANT = ["--anneal", "0"]
+"""Rates as in the papers."""
+
 FORMER = ["--method", "cryoformer", "--cryoformer.levels", "4", "--cryoformer.epochs", "6"]
 SEEDS = {"cryoformer": "--cryoformer.seed", "pca": "--pca.seed"}
 """Option of the seed, where it is another than ``--seed``."""
@@ -38,7 +41,10 @@ SEEDS = {"cryoformer": "--cryoformer.seed", "pca": "--pca.seed"}
 METHODS: dict[str, list[str]] = {
     "cryonoo": NOO,
     "cryodrgn": ["--method", "cryodrgn", *NETWORK],
+    "cryonoo, constant rate": [*NOO, *CONSTANT],
+    "cryodrgn, constant rate": ["--method", "cryodrgn", *NETWORK, *CONSTANT],
     "pca": ["--method", "pca"],
+    "pca, ten maps": ["--method", "pca", "--dims", "10"],
     "cryoformer": FORMER,
     "autodecoder": ["--method", "autodecoder", *NETWORK],
     "cryonoo of pixels": [*NOO, "--encoder", "pixels"],
@@ -75,12 +81,12 @@ class Motions(Bench):
     def outcome(self, snr: float, seed: int, method: str) -> Outcome:
         """Train, embed what was kept apart, and judge all three parts."""
         stack = self.stack(snr, seed)
-        run = stack.parent / f"{stack.name}-{method.replace(' ', '-')}-{self.given.stretch:g}"
+        run = stack.parent / f"{stack.name}-{method.replace(', ', '-').replace(' ', '-')}-{self.given.stretch:g}"
         options = stretched(METHODS[method], self.given.stretch)
         words = ["flex", stack / "train.star", "-o", run, "--dims", str(self.given.dims), *options]
-        if method != "pca":
+        if not method.startswith("pca"):
             words += ["--precision", self.given.precision]
-        done = self.run([*words, SEEDS.get(method, "--seed"), str(seed)])
+        done = self.run([*words, SEEDS.get(method.split(",")[0], "--seed"), str(seed)])
         figures = self._judged(run, stack, "train", [])
         for part in PARTS:
             new = run.with_name(f"{run.name}-{part}")

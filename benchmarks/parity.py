@@ -5,11 +5,11 @@
     python -m benchmarks.parity --cryodrgn … --n 500 --epochs 1 --seeds 1 --results FOLDER
 
 Both get the same stack with the true poses, the same sizes of networks and latents, batches, learning rate, number of
-epochs and threads; encoding, window and weight of the divergence are the defaults of both, which are equal. Maps are
-decoded at each program's own latents of the same particles, one of each state, and compared with the true maps by the
-same code, without alignment. Seconds per epoch are the median of what each program's own log gives, so that start,
-embedding and decoding are left out; processor seconds and memory are those of the whole command that trains. One row
-per program and seed in ``results/parity.json``; ``--append`` goes on. Times need an idle machine.
+epochs and threads, at constant rates; encoding, window and weight of the divergence are the defaults of both, which are
+equal. Maps are decoded at each program's own latents of the same particles, one of each state, and compared with the
+true maps by the same code, without alignment. Seconds per epoch are the median of what each program's own log
+gives, so that start, embedding and decoding are left out; processor seconds and memory are those of the whole command
+that trains. One row per program and seed in ``results/parity.json``; ``--append`` goes on. Times need an idle machine.
 """
 
 import argparse
@@ -120,7 +120,7 @@ class Parity(Bench):
         """Train with vitreous."""
         given, run = self.given, star.parent / f"run-{precision}"
         words = ["--dims", given.dims, "--epochs", given.epochs, "--batch", given.batch, "--seed", seed]
-        words += ["--learning-rate", given.rate, "--precision", precision, "--encoder", "pixels"]
+        words += ["--learning-rate", given.rate, "--precision", precision, "--encoder", "pixels", "--anneal", 0]
         for part in ("encoder", "decoder"):
             words += [f"--{part}-width", given.width, f"--{part}-layers", given.layers]
         done = self.run(["flex", star, "-o", run, "--method", "cryodrgn", *words])

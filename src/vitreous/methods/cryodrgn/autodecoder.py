@@ -103,9 +103,10 @@ class LatentTraining:
         """Make Adam; latents have a rate of their own."""
         return adam(module, self.base.config, latents=self.settings.learning_rate)
 
-    def scheduler(self, optimizer: Optimizer) -> Schedule | None:
-        """Halve the rates as the autoencoder's are."""
-        return self.base.scheduler(optimizer)
+    def scheduler(self, optimizer: Optimizer) -> Schedule:
+        """Halve the rates as the autoencoder's are; latents, which move once an epoch, need theirs to the end."""
+        config = self.base.config
+        return self.base.schedule(optimizer, config.patience or 0, config.beta_ramp, anneal=0.0)
 
     def batches(self, first_step: int, rank: Rank) -> Iterator[dict[str, Any]]:
         """Yield this process's images of every step."""

@@ -58,6 +58,10 @@ class CryoDrgnConfig:
     learning_rate: float = 1e-4
     """Learning rate of Adam."""
 
+    anneal: float | None = None
+    """Share of the training, at its end, over which the learning rates fall to 0 as a cosine does; 0 for never. When
+    not given, 0.5, and 0 for autodecoder, whose latents would stop on their way."""
+
     beta: float | None = None
     """Weight of the Kullback-Leibler term; one over the number of latent dimensions when not given."""
 
@@ -96,6 +100,7 @@ class CryoDrgnConfig:
             require(getattr(self, name) > 0, name, "a positive number", getattr(self, name))
         movable = not (self.refine_poses and self.decoder == "basis")
         require(movable, "refine_poses", "--decoder mlp, as slices of a grid have no gradient for poses", self.decoder)
+        require(self.anneal is None or 0 <= self.anneal <= 1, "anneal", "from 0 to 1", self.anneal)
         require(0 < self.window <= 1, "window", "above 0, at most 1", self.window)
         require(self.beta is None or self.beta >= 0, "beta", "a number from 0 up", self.beta)
         require(self.patience is None or self.patience >= 0, "patience", "a number from 0 up", self.patience)

@@ -18,7 +18,7 @@ from vitreous.methods.cryodrgn.agreement import Agreement
 from vitreous.methods.cryodrgn.model import Autoencoder
 from vitreous.methods.cryodrgn.noo_config import CryoNooConfig
 from vitreous.methods.cryodrgn.schedule import Schedule
-from vitreous.methods.cryodrgn.training import Network, Outcome, Training, adam
+from vitreous.methods.cryodrgn.training import ANNEAL, Network, Outcome, Training, adam
 from vitreous.methods.cryodrgn.views import ImagePlane, noise_sigma
 from vitreous.reconstruct.fourier_images import FourierImages, mean_squared_residual
 
@@ -138,10 +138,11 @@ class DistillingTraining:
         return adam(module, self.base.config, freeze_decoder_from=first if self.noo.freeze_decoder else None)
 
     def scheduler(self, optimizer: Optimizer) -> Schedule:
-        """Halve the rates where the loss no longer falls, once it has all its terms."""
+        """Let the rates fall at the end, and halve them where the loss no longer falls, once it has all its terms."""
         config = self.base.config
         patience = _PATIENCE if config.patience is None else config.patience
-        return Schedule(optimizer, self.steps_per_epoch, patience, max(self.noo.warmup, config.beta_ramp))
+        wait = max(self.noo.warmup, config.beta_ramp)
+        return self.base.schedule(optimizer, patience, wait, anneal=ANNEAL)
 
     def batches(self, first_step: int, rank: Rank) -> Iterator[dict[str, Any]]:
         """Yield this process's images of every step."""

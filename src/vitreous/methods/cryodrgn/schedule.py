@@ -1,6 +1,7 @@
-"""Learning rates that are halved where the loss no longer falls, and groups that are held from some step on."""
+"""Learning rates that fall at the end, or where the loss no longer does; and groups that are held from some step on."""
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
@@ -11,6 +12,31 @@ HELD_FROM = "held_from"
 """Key of a parameter group: the step from which its rate is 0."""
 
 _FACTOR, _THRESHOLD = 0.5, 1e-4
+
+
+@dataclass(frozen=True)
+class Annealing:
+    """Rates that fall to 0 as a cosine does from 0 to half a turn.
+
+    Attributes
+    ----------
+    first, last
+        Steps between which they fall.
+    """
+
+    first: float = math.inf
+    last: float = math.inf
+
+    @classmethod
+    def at_end_of(cls, steps: int, share: float) -> "Annealing":
+        """Fall over a share of the steps, the last of them."""
+        return cls(steps * (1.0 - share), float(steps)) if share > 0 else cls()
+
+    def factor(self, step: int) -> float:
+        """What rates are multiplied by."""
+        if step <= self.first:
+            return 1.0
+        return (1 + math.cos(math.pi * min(1.0, (step - self.first) / (self.last - self.first)))) / 2
 
 
 class Schedule(LRScheduler):
@@ -29,10 +55,21 @@ class Schedule(LRScheduler):
         See above; 0 never halves.
     wait
         Epochs that are not counted, because the loss is still another one.
+    annealing
+        A factor beside that.
     """
 
-    def __init__(self, optimizer: Optimizer, steps_per_epoch: int, patience: int, wait: float = 0.0) -> None:
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        steps_per_epoch: int,
+        patience: int,
+        wait: float = 0.0,
+        *,
+        annealing: Annealing | None = None,
+    ) -> None:
         self.steps_per_epoch, self.patience, self.wait = steps_per_epoch, patience, wait
+        self._annealing = annealing or Annealing()
         self.share, self.idle = 1.0, 0
         self.best: float | None = None
         self.total: float | Tensor = 0.0
@@ -50,11 +87,14 @@ class Schedule(LRScheduler):
     def get_lr(self) -> list[float | Tensor]:
         """Rates of the next step."""
         held = [self.last_epoch >= group.get(HELD_FROM, math.inf) for group in self.optimizer.param_groups]
-        return [0.0 if is_held else float(rate) * self.share for rate, is_held in zip(self.base_lrs, held)]
+        share = self.share * self._annealing.factor(self.last_epoch)
+        return [0.0 if is_held else float(rate) * share for rate, is_held in zip(self.base_lrs, held)]
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that changes, as plain values."""
-        return super().state_dict() | {"total": float(self.total)}
+        return {name: value for name, value in super().state_dict().items() if name != "_annealing"} | {
+            "total": float(self.total)
+        }
 
     def _judge(self, mean: float) -> None:
         if self.best is None or mean < self.best * (1 - _THRESHOLD):

@@ -11,10 +11,13 @@ from vitreous.compute.epochs import shuffled_batches, steps_per_epoch
 from vitreous.compute.processes import Rank
 from vitreous.methods.cryodrgn.config import CryoDrgnConfig
 from vitreous.methods.cryodrgn.model import Autoencoder
-from vitreous.methods.cryodrgn.schedule import HELD_FROM, Schedule
+from vitreous.methods.cryodrgn.schedule import HELD_FROM, Annealing, Schedule
 from vitreous.nn.pose_corrections import PoseCorrections, PoseTable
 from vitreous.nn.posterior import Posterior
 from vitreous.reconstruct.fourier_images import FourierImages, mean_squared_residual
+
+ANNEAL = 0.5
+"""Share of a training over which rates fall, where an encoder finds the latents."""
 
 
 class Outcome(NamedTuple):
@@ -91,11 +94,15 @@ class Training:
         """Make Adam; poses have a rate of their own."""
         return adam(module, self.config)
 
-    def scheduler(self, optimizer: Optimizer) -> Schedule | None:
-        """Halve the rates where the loss no longer falls, with ``patience``; they are constant without."""
-        if not self.config.patience:
-            return None
-        return Schedule(optimizer, self.steps_per_epoch, self.config.patience, self.config.beta_ramp)
+    def scheduler(self, optimizer: Optimizer) -> Schedule:
+        """Let the rates fall at the end, and halve them where the loss no longer falls, with ``patience``."""
+        return self.schedule(optimizer, self.config.patience or 0, self.config.beta_ramp, anneal=ANNEAL)
+
+    def schedule(self, optimizer: Optimizer, patience: int, wait: float, *, anneal: float) -> Schedule:
+        """Make a schedule; ``anneal`` stands for the share of the config where that says none."""
+        share = anneal if self.config.anneal is None else self.config.anneal
+        annealing = Annealing.at_end_of(self.steps_per_epoch * self.config.epochs, share)
+        return Schedule(optimizer, self.steps_per_epoch, patience, wait, annealing=annealing)
 
     def batches(self, first_step: int, rank: Rank) -> Iterator[dict[str, Any]]:
         """Yield this process's images of every step; the order of an epoch depends on seed and epoch alone."""

@@ -1,8 +1,8 @@
 """Probabilistic PCA of particles with known poses, by expectation and maximisation.
 
 The M-step is a back-projection for each map, in which the other maps are held: where the latents are white, their
-products vanish on average and one sweep comes close to the joint solution. Maps have a prior whose power per shell is
-learned with them, so that shells without signal vanish.
+products vanish on average and one sweep comes close to the joint solution. Maps have a prior that is learned with them:
+power per shell, and a support.
 """
 
 from dataclasses import dataclass
@@ -12,17 +12,11 @@ from torch import Tensor
 
 from vitreous.compute.progress import Progress
 from vitreous.data import Particles, Result
-from vitreous.fourier.shells import radial_power
 from vitreous.methods.pca.config import PcaConfig
 from vitreous.methods.pca.model import LinearMaps, LinearViews, full_disc, linear_views
+from vitreous.methods.pca.prior import Support, solve_with_prior
 from vitreous.physics.slices import SliceAccumulator
-from vitreous.reconstruct.backprojection import shell_weights, solve
-from vitreous.reconstruct.masks import sphere_mask
 from vitreous.typing import Float
-
-_EDGE_VOXELS = 3.0
-_OVERSAMPLING = 8
-"""Voxels of the padded grid per independent coefficient of a map."""
 
 
 @dataclass(frozen=True)
@@ -64,13 +58,14 @@ class Pca:
         InputError
             Where the particles have no poses.
         """
-        maps = self._start(particles, progress)
+        maps, support = self._start(particles, progress)
         for number in range(self.config.iterations):
-            maps = self._round(maps, particles, progress, f"Round {number + 1} of {self.config.iterations}")
+            what = f"Round {number + 1} of {self.config.iterations}"
+            maps, support = self._round(maps, support, particles, progress, what)
         latents = maps.embed(particles, progress)
         return Result(latents=latents.mean, latent_std=latents.std, state=maps.state), maps
 
-    def _start(self, particles: Particles, progress: Progress) -> LinearMaps:
+    def _start(self, particles: Particles, progress: Progress) -> tuple[LinearMaps, Support]:
         """Mean map, and what random latents make of the residuals."""
         box = particles.box
         maps = LinearMaps(torch.zeros(1 + self.dims, box, box, box), particles.pixel_size_A)
@@ -79,9 +74,11 @@ class Pca:
         sums = [SliceAccumulator(box) for _ in maps.maps]
         for rows, views in linear_views(particles, progress, "Starting"):
             _insert(sums, views, maps.slices(views), Moments.of(z[rows], torch.zeros(len(rows), self.dims, self.dims)))
-        return _solved(sums, maps)
+        return _solved(sums, maps, Support.ball(box))
 
-    def _round(self, maps: LinearMaps, particles: Particles, progress: Progress, what: str) -> LinearMaps:
+    def _round(
+        self, maps: LinearMaps, support: Support, particles: Particles, progress: Progress, what: str
+    ) -> tuple[LinearMaps, Support]:
         sums = [SliceAccumulator(particles.box) for _ in maps.maps]
         total = torch.zeros(1 + self.dims, 1 + self.dims, dtype=torch.float64)
         for _, views in linear_views(particles, progress, what):
@@ -89,7 +86,8 @@ class Pca:
             moments = Moments.of(*maps.posterior(views, slices))
             total += moments.second.sum(0).double()
             _insert(sums, views, slices, moments)
-        return whitened(_solved(sums, maps), total / len(particles))
+        solved, found = _solved(sums, maps, support)
+        return whitened(solved, total / len(particles)), found
 
 
 def _insert(sums: list[SliceAccumulator], views: LinearViews, slices: Tensor, moments: Moments) -> None:
@@ -103,21 +101,11 @@ def _insert(sums: list[SliceAccumulator], views: LinearViews, slices: Tensor, mo
         accumulator.add(views.rotations, (disc.kx, disc.ky), values, weights.contiguous())
 
 
-def _solved(sums: list[SliceAccumulator], before: LinearMaps) -> LinearMaps:
-    sphere = sphere_mask(sums[0].box, sums[0].box / 2, _EDGE_VOXELS)
-    made = [solve(total, prior=_prior(total, old)) * sphere for total, old in zip(sums, before.maps)]
-    return LinearMaps(torch.stack(made), before.pixel_size_A)
-
-
-def _prior(total: SliceAccumulator, old: Float[Tensor, "z y x"]) -> Float[Tensor, " s"]:
-    """Inverse power of each shell, from the last map and what it leaves uncertain; none before there is a map."""
-    power = radial_power(old)
-    if not bool(power.any()):
-        return torch.zeros_like(power)
-    weights = shell_weights(total) * _OVERSAMPLING
-    prior = 1 / (power + 1 / (weights + 1 / power.clamp_min(1e-12))) / _OVERSAMPLING
-    prior[0] = 0.0
-    return prior
+def _solved(sums: list[SliceAccumulator], before: LinearMaps, support: Support) -> tuple[LinearMaps, Support]:
+    """Solve for the maps within a support, that of the new mean map."""
+    made = [solve_with_prior(total, old, support) for total, old in zip(sums, before.maps)]
+    found = Support.ball(before.box).within(made[0].values, made[0].noise)
+    return LinearMaps(torch.stack([each.values * found.weights for each in made]), before.pixel_size_A), found
 
 
 def whitened(maps: LinearMaps, second: Float[Tensor, "maps maps"]) -> LinearMaps:
