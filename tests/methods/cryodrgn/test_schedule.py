@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vitreous.methods.cryodrgn.schedule import HELD_FROM, Schedule
+from vitreous.methods.cryodrgn.schedule import HELD_FROM, Annealing, Schedule
 
 EPOCH = 3
 
@@ -75,3 +75,29 @@ def test_groups_are_held_from_their_step_on() -> None:
         places.append((moving.item(), held.item()))
     assert len({place for _, place in places[3:]}) == 1
     assert len({place for place, _ in places}) == 8
+
+
+@pytest.mark.parametrize("share", [0.25, 1.0])
+def test_rates_fall_as_torchs_cosine_does_over_the_last_share(share: float) -> None:
+    steps = 40
+    falling = int(steps * share)
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], 0.1)
+    theirs = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, falling)
+    expected = [0.1] * (steps - falling)
+    for _ in range(falling):
+        optimizer.step()
+        theirs.step()
+        expected.append(optimizer.param_groups[0]["lr"])
+    mine = torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))], 0.1)
+    schedule = Schedule(mine, EPOCH, 0, annealing=Annealing.at_end_of(steps, share))
+    found = []
+    for _ in range(steps):
+        mine.step()
+        schedule.observe(torch.tensor(1.0))
+        schedule.step()
+        found.append(mine.param_groups[0]["lr"])
+    assert found == pytest.approx(expected, abs=1e-12)
+
+
+def test_without_a_share_nothing_falls() -> None:
+    assert {Annealing.at_end_of(40, 0.0).factor(step) for step in range(50)} == {1.0}

@@ -42,8 +42,8 @@ class Support:
 
     @property
     def share(self) -> float:
-        """Independent numbers in a map, over voxels in the box."""
-        return float(self.weights.square().mean())
+        """Independent numbers in a map, over voxels in the box; at least one number."""
+        return max(float(self.weights.square().mean()), 1 / self.weights.numel())
 
     def within(self, mean: Map, noise: float) -> "Support":
         """What a mean map shows at each distance from the centre beyond its noise: ``1 − noise / power`` (Wiener).
@@ -57,7 +57,8 @@ class Support:
         noise
             Variance of its voxels.
         """
-        shell = radii(len(mean)).round().long()
+        outermost = len(mean) // 2  # shells beyond are cut off by the faces of the box, and of few voxels
+        shell = radii(len(mean)).round().long().clamp_max(outermost)
         power = torch.bincount(shell.flatten(), mean.flatten().double().square()) / torch.bincount(shell.flatten())
         signal = (1 - noise / power.clamp_min(_TINY * noise + _TINY**2)).clamp(0, 1)
         monotone = signal.flip(0).cummax(0).values.flip(0)
