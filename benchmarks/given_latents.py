@@ -2,6 +2,8 @@
 
     python -m benchmarks.given_latents STACK OUT.json --latents angle --settings decoder_width=128 epochs=24
 
+One training, for the rows ``told the angle`` and ``told nothing`` of ``benchmarks.motions``.
+
 STACK is a folder of ``vitreous simulate`` with parts; settings are fields of ``CryoDrgnConfig``. The decoder is that of
 ``vitreous flex``, trained as the autodecoder is, but for latents that stay as they are: the sine and cosine of the true
 angle, with which the FSC of its maps is the most that an encoder could reach; or zeros, with which it is that of one
@@ -27,7 +29,7 @@ from vitreous.methods.cryodrgn.config import CryoDrgnConfig
 from vitreous.methods.cryodrgn.model import decoded_map
 from vitreous.methods.cryodrgn.training import Training
 from vitreous.reconstruct.fourier_images import FourierImages
-from vitreous.train.config import TrainConfig
+from vitreous.train.config import Hardware, TrainConfig
 from vitreous.train.loop import fit
 
 MAPS = 25
@@ -60,7 +62,7 @@ def latents_of(truth: SimulatedTruth, rows: Any, kind: str) -> Tensor:
     return torch.stack([angle.sin(), angle.cos()], -1) if kind == "angle" else torch.zeros(len(rows), 2)
 
 
-def trained(stack: Path, kind: str, config: CryoDrgnConfig) -> dict[str, float]:
+def trained(stack: Path, kind: str, config: CryoDrgnConfig, hardware: Hardware) -> dict[str, float]:
     """Train on one part, and return the mean area under the FSC for images of each part."""
     truth = SimulatedTruth.read(stack / "latents_truth.csv")
     parts = {name: open_particles(stack / f"{name}.star", contrast="bright") for name in PARTS}
@@ -70,7 +72,7 @@ def trained(stack: Path, kind: str, config: CryoDrgnConfig) -> dict[str, float]:
     task = ToldTraining(Training(images, told.shape[1], config), told=told)
     steps = TrainConfig(task.steps_per_epoch * config.epochs, gradient_clip=None, seed=config.seed)
     table = task.module()
-    table.load_state_dict(dict(fit(task, steps).parameters))
+    table.load_state_dict(dict(fit(task, steps, hardware).parameters))
     decoder = table.model.decoder.eval().requires_grad_(False)
 
     def area(part: str) -> float:
@@ -99,6 +101,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("out", type=Path)
     parser.add_argument("--latents", choices=("angle", "none"), required=True)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--precision", choices=("32-true", "bf16-mixed"), default="32-true")
     parser.add_argument("--settings", nargs="*", default=[])
     return parser.parse_args()
 
@@ -108,7 +111,7 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     config = config_of(given.settings)
     torch.manual_seed(config.seed)
-    given.out.write_text(json.dumps(trained(given.stack, given.latents, config)))
+    given.out.write_text(json.dumps(trained(given.stack, given.latents, config, Hardware(precision=given.precision))))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ gives trainings more epochs, or fewer, so that methods can be compared at the sa
 
 import argparse
 import json
+import sys
 from collections.abc import Iterator
 from functools import partial
 from itertools import product
@@ -54,6 +55,9 @@ METHODS: dict[str, list[str]] = {
 }
 """Options of every row; networks are small enough for minutes on a processor."""
 
+TOLD = {"told the angle": "angle", "told nothing": "none"}
+"""Rows of the same decoder whose latents are told: the most and the least that an encoder could bring."""
+
 EPOCHS = {"--epochs", "--cryoformer.epochs", "--noo.warmup"}
 """Options that count epochs."""
 
@@ -81,6 +85,8 @@ class Motions(Bench):
     def outcome(self, snr: float, seed: int, method: str) -> Outcome:
         """Train, embed what was kept apart, and judge all three parts."""
         stack = self.stack(snr, seed)
+        if method in TOLD:
+            return self.told(stack, seed, TOLD[method])
         run = stack.parent / f"{stack.name}-{method.replace(', ', '-').replace(' ', '-')}-{self.given.stretch:g}"
         options = stretched(METHODS[method], self.given.stretch)
         words = ["flex", stack / "train.star", "-o", run, "--dims", str(self.given.dims), *options]
@@ -93,6 +99,16 @@ class Motions(Bench):
             self.run(["embed", stack / f"{part}.star", "--run", run, "-o", new])
             figures |= self._judged(new, stack, part, ["--known", run])
         return done, "finished", figures
+
+    def told(self, stack: Path, seed: int, kind: str) -> Outcome:
+        """Train the decoder alone."""
+        file = stack / "told.json"
+        options = dict(zip(NETWORK[::2], NETWORK[1::2], strict=True)) | {"--anneal": "0.5", "--seed": str(seed)}
+        settings = [f"{name[2:].replace('-', '_')}={value}" for name, value in options.items()]
+        words = ["-m", "benchmarks.given_latents", stack, file, "--latents", kind, "--threads", self.given.threads]
+        words += ["--precision", self.given.precision, "--settings", *settings]
+        done = run_measured([sys.executable, *map(str, words)])
+        return done, "finished", json.loads(file.read_text())
 
     def stack(self, snr: float, seed: int) -> Path:
         """Return a simulated stack, made where it does not exist."""
@@ -119,7 +135,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--structure", required=True, help="file of the recipe: PDB 1IGY; or phantom")
     parser.add_argument("--recipe", default="igg-1d-48", help="of vitreous simulate")
     parser.add_argument("--ctf", type=Path, help="table of real CTFs; a range of defocus by default")
-    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=[*METHODS, *TOLD])
     parser.add_argument("--snr", type=float, nargs="+", default=[0.1, 0.01])
     parser.add_argument("--n", type=int, default=3000, help="particles")
     parser.add_argument("--box", type=int, default=32, help="px")
