@@ -18,7 +18,8 @@ from vitreous.io.tensors import load_tensors, save_tensors
 
 N, SMALL_BOX = 64, 24
 PCA = ["--method", "pca", "--pca.iterations", "2"]
-QUICK = ["--encoder-width", "16", "--decoder-width", "16", "--encoder-layers", "1", "--decoder-layers", "1"]
+QUICK = ["--method", "cryodrgn", "--encoder-width", "16", "--decoder-width", "16"]
+QUICK += ["--encoder-layers", "1", "--decoder-layers", "1"]
 COMMON = ["--threads", "1", "--quiet"]
 
 

@@ -18,6 +18,7 @@ from vitreous.methods.pca.method import Pca
 from vitreous.train.leg import Leg
 
 QUICK = ["--encoder-width", "16", "--decoder-width", "16", "--encoder-layers", "1", "--decoder-layers", "1"]
+CRYODRGN = ["--method", "cryodrgn", *QUICK, "--epochs", "1", "--batch", "16"]
 METHODS = ("cryodrgn", "cryonoo", "autodecoder", "cryoformer", "pca")
 SMALL = {"queries": 4, "channels": 8, "levels": 2, "encoder-layers": 1, "encoder-maps": 2} | {
     **{"epochs": 2, "march": 0.5, "batch": 16}
@@ -36,7 +37,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def runs(stack: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("runs")
     flex = ["flex", str(stack), "--dims", "2", "--clusters", "3", *COMMON]
-    assert main([*flex, "-o", str(folder / "cryodrgn"), *QUICK, "--epochs", "1", "--batch", "16"]) == 0
+    assert main([*flex, "-o", str(folder / "cryodrgn"), *CRYODRGN]) == 0
     noo = ["--method", "cryonoo", "--epochs", "2", "--noo.warmup", "1", "--noo.expander", "16"]
     noo += ["--encoder-maps", "2"]
     assert main([*flex, "-o", str(folder / "cryonoo"), *QUICK, "--batch", "16", *noo]) == 0
@@ -115,9 +116,7 @@ def test_an_autodecoder_finds_latents_of_new_particles_by_descent(runs, stack, t
     assert first["z"].std() > 0
 
 
-@pytest.mark.parametrize(
-    ("method", "options"), [("cryodrgn", [*QUICK, "--epochs", "1", "--batch", "16"]), ("cryoformer", CRYOFORMER)]
-)
+@pytest.mark.parametrize(("method", "options"), [("cryodrgn", CRYODRGN), ("cryoformer", CRYOFORMER)])
 def test_training_that_ran_out_of_minutes_goes_on(
     stack, tmp_path, runs, monkeypatch, method: str, options: list[str]
 ) -> None:
@@ -168,20 +167,21 @@ def test_runs_that_do_not_fit_are_refused(runs, stack, tmp_path, capsys) -> None
     ("words", "said"),
     [
         (["--dims", "0"], "--dims must be at least 1"),
-        (["--method", "pca", "--epochs", "3"], "--epochs does not belong to --method pca"),
+        (["--epochs", "3"], "--epochs does not belong to --method pca"),
+        (["--epochs", "3"], "Name the method that trains networks, as --method cryonoo"),
         (["--method", "cryoformer", "--epochs", "3"], "Did you mean --cryoformer.epochs"),
         (["--method", "cryoformer", "--patience", "3", "--seed", "3"], "--patience and --seed do not"),
         (["--cryoformer.epochs", "3"], "belongs to --method cryoformer"),
-        (["--pca.iterations", "3"], "belongs to --method pca"),
+        (["--method", "cryodrgn", "--pca.iterations", "3"], "belongs to --method pca"),
         (["--autodecoder.embed-steps", "9"], "belongs to --method autodecoder"),
-        (["--decoder", "basis", "--refine-poses"], "--refine-poses cannot be used"),
+        (["--method", "cryodrgn", "--decoder", "basis", "--refine-poses"], "--refine-poses cannot be used"),
         (["--noo.weight", "1"], "belongs to --method cryonoo"),
         (["--method", "autodecoder", "--encoder", "maps"], "--encoder does not belong to --method autodecoder"),
         (["--method", "cryonoo", "--noo.views", "turned", "--encoder", "maps"], "--noo.views cannot be used"),
-        (["--encoder-maps", "0"], "--encoder-maps cannot be used"),
+        (["--method", "cryonoo", "--encoder-maps", "0"], "--encoder-maps cannot be used"),
         (["--method", "cryonoo", "--noo.warmup", "30"], "--noo.warmup cannot be used"),
         (["--minutes", "-1"], "--minutes must be positive"),
-        (["--devices", "3"], "--devices must divide --batch"),
+        (["--method", "cryodrgn", "--devices", "3"], "--devices must divide --batch"),
         (["--method", "cryoformer", "--devices", "5"], "--devices must divide --cryoformer.batch"),
         (["--method", "pca", "--devices", "2"], "--devices belongs to methods that train networks"),
     ],

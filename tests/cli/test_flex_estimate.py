@@ -24,7 +24,7 @@ from vitreous.train.loop import fit
 
 N, REPORT_SECONDS = 100, 3.0
 CPU = torch.device("cpu")
-FLEX = Flex(Path("a.star"), Path("out"))
+FLEX = Flex(Path("a.star"), Path("out"), method="cryodrgn")
 NETWORK = CryoDrgnConfig(epochs=3, decoder_width=128)
 METHODS = {
     "cryodrgn": replace(FLEX, network=NETWORK),
@@ -83,7 +83,20 @@ def test_time_grows_with_what_is_asked_for_and_not_beyond_the_minutes(particles,
 
 def test_a_trial_leaves_neither_files_nor_random_numbers_behind(tmp_path, monkeypatch) -> None:
     star = write_blob_particles(tmp_path, n=40)
-    words = ["flex", str(star), "--dims", "2", "--epochs", "1", "--contrast", "bright", "--threads", "1"]
+    words = [
+        "flex",
+        str(star),
+        "--method",
+        "cryodrgn",
+        "--dims",
+        "2",
+        "--epochs",
+        "1",
+        "--contrast",
+        "bright",
+        "--threads",
+        "1",
+    ]
     words += ["--decoder-width", "16", "--encoder-width", "16", "--clusters", "2"]
     states = []
     for name, quiet in (("told", []), ("quiet", ["--quiet"])):
@@ -99,9 +112,9 @@ def test_a_trial_leaves_neither_files_nor_random_numbers_behind(tmp_path, monkey
         (["--method", "cryoformer", "--cryoformer.encoder-width", "1000000"], "--cryoformer.encoder-width"),
         (["--method", "cryoformer", "--cryoformer.levels", "1000000"], "--cryoformer.levels"),
         (["--method", "cryoformer", "--cryoformer.channels", "1000000"], "--cryoformer.channels"),
-        (["--encoder-width", "1000000"], "--encoder-width"),
-        (["--decoder-width", "1000000", "--batch", "64"], "--decoder-width"),
-        (["--decoder", "basis", "--basis-maps", "1000000"], "--basis-maps"),
+        (["--method", "cryodrgn", "--encoder-width", "1000000"], "--encoder-width"),
+        (["--method", "cryodrgn", "--decoder-width", "1000000", "--batch", "64"], "--decoder-width"),
+        (["--method", "cryodrgn", "--decoder", "basis", "--basis-maps", "1000000"], "--basis-maps"),
         (["--method", "cryonoo", "--noo.expander", "1000000"], "--noo.expander"),
         (["--method", "cryonoo", "--encoder-maps", "1000000"], "--encoder-maps"),
     ],

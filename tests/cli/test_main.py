@@ -87,7 +87,7 @@ def test_help_starts_fast_and_without_torch():
 def test_help_breaks_lines_where_the_terminal_does_and_not_the_source(monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "80")
     assert main(["flex", "--help"]) == 0
-    assert "never saw; autodecoder, a latent per particle" in capsys.readouterr().out
+    assert "never saw; cryodrgn, the same without" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", registry.COMMANDS)

@@ -59,6 +59,8 @@ _OF_METHODS = {
 }
 """Groups of options that belong to one method, and their defaults."""
 
+_OTHER_METHOD = "Name the method that trains networks, as --method cryonoo, or leave the option out"
+
 
 @runtime_checkable
 class FlexModel(Protocol):
@@ -100,10 +102,10 @@ class Flex:
     output: Output
     """Folder for the latents, the maps and the report."""
 
-    method: Literal["cryodrgn", "cryonoo", "autodecoder", "cryoformer", "pca"] = "cryodrgn"
-    """cryodrgn, a variational autoencoder; cryonoo, the same with an encoder that holds for particles it never saw;
-    autodecoder, a latent per particle and no encoder; cryoformer, a density in real space that shows what moves; or
-    pca, a mean and principal maps."""
+    method: Literal["pca", "cryonoo", "cryodrgn", "autodecoder", "cryoformer"] = "pca"
+    """pca, a mean and principal maps; cryonoo, a variational autoencoder whose encoder holds for particles it never
+    saw; cryodrgn, the same without that; autodecoder, a latent per particle and no encoder; or cryoformer, a density in
+    real space that shows what moves."""
 
     dims: int = 8
     """Size of the latents."""
@@ -152,7 +154,7 @@ class Flex:
         own = [f"--{self.method}.{name.replace('_', '-')}" for name in given if name in known]
         raise ConfigError(
             f"{' and '.join(flags)} {'do' if len(flags) > 1 else 'does'} not belong to --method {self.method}",
-            remedy=f"Did you mean {' and '.join(own)}" if own else "Leave it out",
+            remedy=f"Did you mean {' and '.join(own)}" if own else _OTHER_METHOD,
         )
 
     def _require_devices(self) -> None:
