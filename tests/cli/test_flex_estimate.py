@@ -81,23 +81,24 @@ def test_time_grows_with_what_is_asked_for_and_not_beyond_the_minutes(particles,
         assert 60 < core_seconds_of(limited, particles, CPU) < 60 + rest
 
 
-def test_a_trial_leaves_neither_files_nor_random_numbers_behind(tmp_path, monkeypatch) -> None:
+SMALL = ["--decoder-width", "16", "--encoder-width", "16", "--batch", "8", "--epochs", "1"]
+NOO = ["--method", "cryonoo", *SMALL, "--epochs", "2", "--noo.warmup", "1", "--noo.expander", "8"]
+FORMER = ["--epochs", "1", "--queries", "4", "--channels", "8", "--levels", "2", "--encoder-maps", "2"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--method", "cryodrgn", *SMALL],
+        [*NOO, "--encoder-maps", "2"],
+        [*NOO, "--noo.views", "turned"],
+        ["--method", "autodecoder", *SMALL, "--autodecoder.embed-steps", "2"],
+        ["--method", "cryoformer", *(word.replace("--", "--cryoformer.") for word in FORMER)],
+    ],
+)
+def test_a_trial_leaves_neither_files_nor_random_numbers_behind(tmp_path, options: list[str]) -> None:
     star = write_blob_particles(tmp_path, n=40)
-    words = [
-        "flex",
-        str(star),
-        "--method",
-        "cryodrgn",
-        "--dims",
-        "2",
-        "--epochs",
-        "1",
-        "--contrast",
-        "bright",
-        "--threads",
-        "1",
-    ]
-    words += ["--decoder-width", "16", "--encoder-width", "16", "--clusters", "2"]
+    words = ["flex", str(star), "--dims", "2", "--contrast", "bright", "--threads", "1", "--clusters", "2", *options]
     states = []
     for name, quiet in (("told", []), ("quiet", ["--quiet"])):
         assert main([*words, *quiet, "-o", str(tmp_path / name)]) == 0

@@ -52,7 +52,8 @@ def _cut_down(flex: "Flex", box: int, particles: int) -> tuple["Flex", int, int]
     if flex.method != "cryoformer":
         # the views of CryoNOO are compared with one another: two at least
         batch = min(flex.network.batch, particles, max(2, _images_of(_points(flex, box))))
-        network = replace(flex.network, encoder=None, batch=batch, pose_wait=0.0, epochs=_ENDLESS)
+        encoder = None if flex.method == "autodecoder" else "pixels"
+        network = replace(flex.network, encoder=encoder, batch=batch, pose_wait=0.0, epochs=_ENDLESS)
         noo = replace(flex.noo, warmup=0.0) if flex.method == "cryonoo" else flex.noo
         return replace(flex, network=network, noo=noo), box, batch
     sides = [side for side in range(10, box, 2) if _points(flex, side) <= _POINTS]
