@@ -79,3 +79,5 @@ def test_particles_without_a_particle_have_latents_that_say_nothing() -> None:
     assert bool(torch.isfinite(maps.maps).all())
     assert result.latent_std is not None
     assert float(result.latent_std.mean()) > 0.8  # the prior's is 1
+    assert ["say nothing" in each for each in result.warnings] == [True]
+    assert not Pca(2, PcaConfig(iterations=6)).run(noise, SilentProgress())[0].warnings

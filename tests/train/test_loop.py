@@ -94,6 +94,17 @@ def test_resumed_run_ends_with_the_same_bits(tmp_path, precision):
     assert same(resumed.averaged, whole.averaged)
 
 
+def test_a_checkpoint_without_a_schedule_is_refused_where_there_is_one(tmp_path):
+    class Constant(Line):
+        def scheduler(self, optimizer):
+            return None
+
+    store = Callbacks(store=Checkpointer(tmp_path / "state.safetensors", {}))
+    fit(Constant(), TrainConfig(steps=5), None, store)
+    with pytest.raises(ConfigError, match="no schedule"):
+        fit(Line(), TrainConfig(steps=10), None, store)
+
+
 def test_average_follows_its_recurrence():
     decay = 0.9
     parameters = [fit(Line(), TrainConfig(steps=n)).parameters["1.bias"] for n in range(4)]

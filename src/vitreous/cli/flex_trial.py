@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import torch
 
@@ -52,7 +52,7 @@ def _cut_down(flex: "Flex", box: int, particles: int) -> tuple["Flex", int, int]
     if flex.method != "cryoformer":
         # the views of CryoNOO are compared with one another: two at least
         batch = min(flex.network.batch, particles, max(2, _images_of(_points(flex, box))))
-        encoder = None if flex.method == "autodecoder" else "pixels"
+        encoder: Literal["pixels"] | None = None if flex.method == "autodecoder" else "pixels"
         network = replace(flex.network, encoder=encoder, batch=batch, pose_wait=0.0, epochs=_ENDLESS)
         noo = replace(flex.noo, warmup=0.0) if flex.method == "cryonoo" else flex.noo
         return replace(flex, network=network, noo=noo), box, batch

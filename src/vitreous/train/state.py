@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from vitreous.errors import ConfigError
 from vitreous.runs.compact import RESTARTED
 
 _MODULE, _OPTIMIZER, _AVERAGE = "module.", "optimizer.", "average."
@@ -95,6 +96,10 @@ class TrainState:
         now = [_with_options(saved, made, scheduled=self.scheduler is not None) for saved, made in groups]
         self.optimizer.load_state_dict({"state": state, "param_groups": now})
         if self.scheduler is not None:
+            if values["scheduler"] is None:
+                raise ConfigError(
+                    "the checkpoint is of a training whose rates had no schedule", remedy="Begin anew with --overwrite"
+                )
             self.scheduler.load_state_dict(values["scheduler"] | {"base_lrs": self.scheduler.base_lrs})
         if self.scaler is not None and values["scaler"] is not None:
             self.scaler.load_state_dict(values["scaler"])

@@ -18,6 +18,14 @@ from vitreous.methods.pca.prior import Support, solve_with_prior
 from vitreous.physics.slices import SliceAccumulator
 from vitreous.typing import Float
 
+_UNKNOWN = 0.98
+"""Mean variance of a latent of which images say nothing; before any image it is 1."""
+
+_NOTHING_FOUND = (
+    "the images show no differences between particles beyond their noise: latents say nothing, and one map holds for"
+    " all. Check that poses and CTF values belong to these images, or give more particles"
+)
+
 
 @dataclass(frozen=True)
 class Moments:
@@ -63,7 +71,8 @@ class Pca:
             what = f"Round {number + 1} of {self.config.iterations}"
             maps, support = self._round(maps, support, particles, progress, what)
         latents = maps.embed(particles, progress)
-        return Result(latents=latents.mean, latent_std=latents.std, state=maps.state), maps
+        warnings = (_NOTHING_FOUND,) if bool((latents.std.square().mean(0) > _UNKNOWN).all()) else ()
+        return Result(latents=latents.mean, latent_std=latents.std, state=maps.state, warnings=warnings), maps
 
     def _start(self, particles: Particles, progress: Progress) -> tuple[LinearMaps, Support]:
         """Mean map, and what random latents make of the residuals."""
