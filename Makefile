@@ -76,10 +76,10 @@ check: $(VENV)/.developing
 	$(BIN)/python tools/check_sizes.py src/vitreous
 
 test: check
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) -m 'not slow and not gpu' --durations 20 --doctest-modules src/vitreous tests
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist loadfile -m 'not slow and not gpu' --durations 20 --doctest-modules src/vitreous tests
 
 test-all: check
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --doctest-modules src/vitreous tests
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist loadfile --doctest-modules src/vitreous tests
 
 bench: $(VENV)/.developing
 	$(BIN)/python -m benchmarks.kernels
