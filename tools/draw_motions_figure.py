@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.rows import is_measured, read_rows
 
 INK = "#1f2933"
-COLOURS = ("#0f766e", "#c2410c", "#7c3aed", "#a16207", "#94a3b8", "#1d4ed8", "#be185d", "#4d7c0f", "#0369a1")
+COLOURS = ("#0f766e", "#c2410c", "#7c3aed", "#a16207", "#94a3b8", "#1d4ed8", "#be185d", "#4d7c0f", "#0891b2", "#57534e")
 CONDITIONS = {"recipe": "igg-1d-48", "SNR": 0.1, "box": 32, "n": 10_000}
 BOUNDS = ("told the angle", "told nothing")
 TICKS = (10, 30, 100, 300, 1000)
@@ -34,7 +34,10 @@ def draw_panel(axes: Any, methods: dict[str, list[Any]], figure: str, title: str
     for bound in (known.pop(name) for name in BOUNDS if name in known):
         height = mean(float(row.quality[figure]) for row in bound)
         axes.axhline(height, lw=0.8, ls="--", color=INK)
-        axes.annotate(str(bound[0].settings["method"]), (0.01, height), xycoords=("axes fraction", "data"), fontsize=7)
+        told = str(bound[0].settings["method"])
+        axes.annotate(
+            told, (0.01, height), (0, -9), ("axes fraction", "data"), textcoords="offset points", fontsize=7, color=INK
+        )
     for colour, (method, rows) in zip(COLOURS, known.items(), strict=True):
         seconds = [float(row.quality["cpu_seconds"]) for row in rows]
         values = [float(row.quality[figure]) for row in rows]
