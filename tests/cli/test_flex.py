@@ -4,6 +4,7 @@ import csv
 import json
 from pathlib import Path
 
+import mrcfile
 import numpy as np
 import pytest
 import torch
@@ -219,6 +220,26 @@ def test_latents_are_evaluated_against_a_truth(tmp_path, capsys) -> None:
     assert "all particles have one conformation" in capsys.readouterr().err
     truth.write_text("a,b\n1,2\n")
     assert main(["evaluate", "latents", str(tmp_path / "latents.npz"), "--truth", str(truth)]) == 2
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--method", "pca", "--pca.iterations", "6"],
+        ["--method", "cryonoo", *QUICK, "--epochs", "2", "--noo.warmup", "1", "--noo.expander", "8", "--batch", "16"],
+    ],
+)
+def test_particles_that_show_no_motion_are_warned_of(stack, tmp_path, options: list[str]) -> None:
+    noise = tmp_path / stack.name
+    noise.write_text(stack.read_text())
+    images = np.random.default_rng(0).standard_normal((64, BOX, BOX)).astype(np.float32)
+    with mrcfile.new(noise.with_suffix(".mrcs")) as target:
+        target.set_data(images)
+        target.set_image_stack()
+        target.voxel_size = PIXEL_SIZE_A
+    assert main(["flex", str(noise), "-o", str(tmp_path / "run"), "--dims", "2", *COMMON, *options]) == 0
+    said = json.loads((tmp_path / "run" / "summary.json").read_text())["warnings"]
+    assert sum("say nothing" in warning for warning in said) == 1
 
 
 def test_few_particles_are_refused_or_warned_of(runs, stack, tmp_path, capsys) -> None:

@@ -188,20 +188,24 @@ class Flex:
         with open_folder(context, self.output, particles, inputs) as folder, resumable(context, folder):
             progress = context.progress()
             try:
-                result, model = self._fit(particles, progress, folder)
+                result, model = self._fit(particles, progress, folder, context)
             except _UnfinishedError:
                 context.say(f"stopped after {self.minutes} minutes; --resume goes on")
                 return
             finish(context, folder, describe(result, self.description, model.volume, progress), particles)
 
-    def _fit(self, particles: Particles, progress: Progress, folder: RunFolder) -> tuple[Result, FlexModel]:
+    def _fit(
+        self, particles: Particles, progress: Progress, folder: RunFolder, context: RunContext
+    ) -> tuple[Result, FlexModel]:
         if self.method == "pca":
             return get("pca")(self.dims, self.pca).run(particles, progress)
         device = resolve_device(self.common.device)
-        method = get(self.method)(self.dims, *self.settings, **self._maps(particles, progress, folder))
+        method = get(self.method)(self.dims, *self.settings, **self._maps(particles, progress, folder, context))
         return method.run(particles, progress, self._trainer(progress, folder, device), device)
 
-    def _maps(self, particles: Particles, progress: Progress, folder: RunFolder) -> dict[str, Tensor]:
+    def _maps(
+        self, particles: Particles, progress: Progress, folder: RunFolder, context: RunContext
+    ) -> dict[str, Tensor]:
         """Principal maps of an encoder that looks for them: those of the run that goes on, or new ones."""
         if not self.looks_for_maps:
             return {}
@@ -210,7 +214,10 @@ class Flex:
         if known:
             return {"maps": known[0]}
         config = PcaConfig(seed=self.trained.seed)
-        return {"maps": get("pca")(self.trained.encoder_maps, config).run(particles, progress)[1].maps}
+        result, found = get("pca")(self.trained.encoder_maps, config).run(particles, progress)
+        for warning in result.warnings:
+            context.warn(warning)
+        return {"maps": found.maps}
 
     @property
     def looks_for_maps(self) -> bool:
