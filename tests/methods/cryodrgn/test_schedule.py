@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from vitreous.methods.cryodrgn.schedule import HELD_FROM, Annealing, Schedule
+from vitreous.compute.annealing import Annealing
+from vitreous.methods.cryodrgn.schedule import HELD_FROM, Schedule
 
 EPOCH = 3
 

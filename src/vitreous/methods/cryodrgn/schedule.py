@@ -1,42 +1,18 @@
 """Learning rates that fall at the end, or where the loss no longer does; and groups that are held from some step on."""
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from vitreous.compute.annealing import Annealing
+
 HELD_FROM = "held_from"
 """Key of a parameter group: the step from which its rate is 0."""
 
 _FACTOR, _THRESHOLD = 0.5, 1e-4
-
-
-@dataclass(frozen=True)
-class Annealing:
-    """Rates that fall to 0 as a cosine does from 0 to half a turn.
-
-    Attributes
-    ----------
-    first, last
-        Steps between which they fall.
-    """
-
-    first: float = math.inf
-    last: float = math.inf
-
-    @classmethod
-    def at_end_of(cls, steps: int, share: float) -> "Annealing":
-        """Fall over a share of the steps, the last of them."""
-        return cls(steps * (1.0 - share), float(steps)) if share > 0 else cls()
-
-    def factor(self, step: int) -> float:
-        """What rates are multiplied by."""
-        if step <= self.first:
-            return 1.0
-        return (1 + math.cos(math.pi * min(1.0, (step - self.first) / (self.last - self.first)))) / 2
 
 
 class Schedule(LRScheduler):
@@ -92,9 +68,9 @@ class Schedule(LRScheduler):
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that changes, as plain values."""
-        return {name: value for name, value in super().state_dict().items() if name != "_annealing"} | {
-            "total": float(self.total)
-        }
+        state = super().state_dict() | {"total": float(self.total)}
+        del state["_annealing"]
+        return state
 
     def _judge(self, mean: float) -> None:
         if self.best is None or mean < self.best * (1 - _THRESHOLD):

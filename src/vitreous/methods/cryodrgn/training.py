@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
+from vitreous.compute.annealing import Annealing
 from vitreous.compute.epochs import shuffled_batches, steps_per_epoch
 from vitreous.compute.processes import Rank
 from vitreous.methods.cryodrgn.config import CryoDrgnConfig
 from vitreous.methods.cryodrgn.model import Autoencoder
-from vitreous.methods.cryodrgn.schedule import HELD_FROM, Annealing, Schedule
+from vitreous.methods.cryodrgn.schedule import HELD_FROM, Schedule
 from vitreous.nn.pose_corrections import PoseCorrections, PoseTable
 from vitreous.nn.posterior import Posterior
 from vitreous.reconstruct.fourier_images import FourierImages, mean_squared_residual

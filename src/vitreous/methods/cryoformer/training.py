@@ -1,6 +1,5 @@
 """Training of the networks as a task for the training loop."""
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -9,6 +8,7 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from vitreous.compute.annealing import Annealing
 from vitreous.compute.epochs import shuffled_batches, steps_per_epoch
 from vitreous.compute.processes import Rank
 from vitreous.methods.cryoformer.config import CryoFormerConfig
@@ -108,7 +108,9 @@ class Training:
 
     def scheduler(self, optimizer: Optimizer) -> LambdaLR:
         """Let the rates fall to 0 as a cosine does from 0 to half a turn."""
-        return LambdaLR(optimizer, lambda step: (1 + math.cos(math.pi * min(1.0, step / self._steps))) / 2)
+        falling = Annealing.at_end_of(self._steps, 1.0)
+        # a plain function: of a method, the scheduler's state would hold attributes
+        return LambdaLR(optimizer, lambda step: falling.factor(step))
 
     def batches(self, first_step: int, rank: Rank) -> Iterator[dict[str, Any]]:
         """Yield this process's images of every step; the order of an epoch depends on seed and epoch alone."""

@@ -5,7 +5,7 @@ shows, at some distance from the box centre, beyond the noise that is left in it
 ``f`` of the box has ``f n³`` independent coefficients instead of ``n³``, so that each is seen ``1 / f`` times as well.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -17,9 +17,6 @@ from vitreous.reconstruct.masks import radii, sphere_mask
 from vitreous.typing import Float, Map
 
 _EDGE_VOXELS = 3.0
-_PADDED_VOXELS = 8
-"""Voxels of the padded grid per coefficient of a map on its own grid."""
-
 _TINY = 1e-12
 
 
@@ -62,7 +59,7 @@ class Support:
         power = torch.bincount(shell.flatten(), mean.flatten().double().square()) / torch.bincount(shell.flatten())
         signal = (1 - noise / power.clamp_min(_TINY * noise + _TINY**2)).clamp(0, 1)
         monotone = signal.flip(0).cummax(0).values.flip(0)
-        return replace(self, weights=self.weights * monotone[shell].float())
+        return Support(self.weights * monotone[shell].float())
 
 
 @dataclass(frozen=True)
@@ -85,14 +82,15 @@ def solve_with_prior(total: SliceAccumulator, old: Map, support: Support) -> Sol
     support
         Of the last version.
     """
-    weights = shell_weights(total) * _PADDED_VOXELS / support.share
+    padded_voxels = total.padding**3  # per coefficient of a map on its own grid
+    weights = shell_weights(total) * padded_voxels / support.share
     power = radial_power(old)
     if bool(power.any()):
         inverse = 1 / (power + 1 / (weights + 1 / power.clamp_min(_TINY)))
         inverse[0] = 0.0
     else:
         inverse = torch.zeros_like(power)
-    values = solve(total, prior=inverse * support.share / _PADDED_VOXELS)
+    values = solve(total, prior=inverse * support.share / padded_voxels)
     return Solved(values, _variance(weights, inverse, support.share, len(old)))
 
 
