@@ -10,14 +10,13 @@ import argparse
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from torch import Tensor
 
+from benchmarks.config_words import config_of
 from vitreous.compute.progress import SilentProgress
 from vitreous.data import Particles, Poses, Volume
 from vitreous.errors import VitreousError
@@ -129,10 +128,7 @@ class TimeIsUpError(Exception):
 def main() -> None:
     given = parse()
     torch.set_num_threads(given.threads)
-    known = {field.name for field in fields(CryoAIConfig)}
-    settings = {name: yaml.safe_load(value) for name, value in (word.split("=", 1) for word in given.settings)}
-    assert settings.keys() <= known, settings
-    config = CryoAIConfig(**settings)
+    config = config_of(CryoAIConfig, given.settings)
     particles = open_particles(given.stack / "truth.star", contrast="bright")
     watched = Watched(particles, read_map(given.stack / "state_01.mrc"), given.seed)
 

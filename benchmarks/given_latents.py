@@ -12,15 +12,14 @@ map for all.
 
 import argparse
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from torch import Tensor, nn
 
+from benchmarks.config_words import config_of
 from vitreous.cli.decoded_maps import SimulatedTruth, fsc_of_maps, images_of_states
 from vitreous.compute.progress import SilentProgress
 from vitreous.io import open_particles
@@ -85,16 +84,6 @@ def trained(stack: Path, kind: str, config: CryoDrgnConfig, hardware: Hardware) 
     return {f"{part}.fsc_auc_mean": area(part) for part in PARTS}
 
 
-def config_of(words: list[str]) -> CryoDrgnConfig:
-    """Read settings, each ``name=value``."""
-    known = {field.name for field in fields(CryoDrgnConfig)}
-    settings: Mapping[str, Any] = {
-        name: yaml.safe_load(value) for name, value in (word.split("=", 1) for word in words)
-    }
-    assert settings.keys() <= known, settings
-    return CryoDrgnConfig(**settings)
-
-
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("stack", type=Path)
@@ -109,7 +98,7 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     given = parse()
     torch.set_num_threads(given.threads)
-    config = config_of(given.settings)
+    config = config_of(CryoDrgnConfig, given.settings)
     torch.manual_seed(config.seed)
     given.out.write_text(json.dumps(trained(given.stack, given.latents, config, Hardware(precision=given.precision))))
 

@@ -23,6 +23,7 @@ from typing import Any
 from benchmarks.commands import Bench, parser_of, run_command
 from benchmarks.processes import VITREOUS, run_measured
 from benchmarks.trials import Outcome, Row
+from vitreous.methods.cryodrgn.training import ANNEAL
 
 NAME = "motions"
 FIGURES = ("circular_correlation", "median_error_deg", "fsc_auc_mean", "kl_known_new", "kl_known_new_within_known")
@@ -89,10 +90,11 @@ class Motions(Bench):
             return self.told(stack, seed, TOLD[method])
         run = stack.parent / f"{stack.name}-{method.replace(', ', '-').replace(' ', '-')}-{self.given.stretch:g}"
         options = stretched(METHODS[method], self.given.stretch)
+        kind = options[options.index("--method") + 1]
         words = ["flex", stack / "train.star", "-o", run, "--dims", str(self.given.dims), *options]
-        if not method.startswith("pca"):
+        if kind != "pca":
             words += ["--precision", self.given.precision]
-        done = self.run([*words, SEEDS.get(method.split(",")[0], "--seed"), str(seed)])
+        done = self.run([*words, SEEDS.get(kind, "--seed"), str(seed)])
         figures = self._judged(run, stack, "train", [])
         for part in PARTS:
             new = run.with_name(f"{run.name}-{part}")
@@ -103,8 +105,10 @@ class Motions(Bench):
     def told(self, stack: Path, seed: int, kind: str) -> Outcome:
         """Train the decoder alone."""
         file = stack / "told.json"
-        options = dict(zip(NETWORK[::2], NETWORK[1::2], strict=True)) | {"--anneal": "0.5", "--seed": str(seed)}
-        settings = [f"{name[2:].replace('-', '_')}={value}" for name, value in options.items()]
+        options = [*stretched(NETWORK, self.given.stretch), "--anneal", str(ANNEAL), "--seed", str(seed)]
+        settings = [
+            f"{name[2:].replace('-', '_')}={value}" for name, value in zip(options[::2], options[1::2], strict=True)
+        ]
         words = ["-m", "benchmarks.given_latents", stack, file, "--latents", kind, "--threads", self.given.threads]
         words += ["--precision", self.given.precision, "--settings", *settings]
         done = run_measured([sys.executable, *map(str, words)])
