@@ -1,17 +1,22 @@
 """The linear baseline against closed forms, and on a motion."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
 from tests.methods.moving_blobs import blob_map, moving_blobs
+from tests.reconstruct.scenes import make_scene
 from vitreous.compute.progress import SilentProgress
+from vitreous.data import ArraySource
 from vitreous.errors import ConfigError, InputError
 from vitreous.evaluate.latents import conformation_error
+from vitreous.fourier.transform import irfft2_centred, rfft2_centred
 from vitreous.methods.pca.config import PcaConfig
 from vitreous.methods.pca.method import Pca, whitened
 from vitreous.methods.pca.model import LinearMaps, linear_views
+from vitreous.physics.ctf import ctf_half_plane
 
 BOX = 12
 
@@ -63,6 +68,32 @@ def test_a_motion_along_a_line_is_found() -> None:
     moving = torch.stack([(found.values - 3 * truth.values).square().sum() for found, truth in pairs]).mean()
     still = torch.stack([(mean - 3 * truth.values).square().sum() for _, truth in pairs]).mean()
     assert float(moving) < 0.7 * float(still)
+
+
+def test_many_maps_of_images_without_noise_do_not_grow() -> None:
+    """Each map by itself, the others held, would grow from round to round."""
+    quiet = moving_blobs(60, 16, noise=1e-2).particles
+    particles = replace(quiet, source=ArraySource(100 * quiet.images(), quiet.pixel_size_A))
+    first, last = (
+        float(Pca(12, PcaConfig(iterations=rounds)).run(particles, SilentProgress())[1].maps[0].abs().max())
+        for rounds in (4, 16)
+    )
+    assert last < 1.2 * first
+
+
+def test_images_multiplied_by_their_ctf_are_seen_as_those_that_were_not() -> None:
+    plain = make_scene(20, 32, snr=1.0).particles
+    ctf = ctf_half_plane(plain.optics, 32, plain.pixel_size_A)
+    images = irfft2_centred(rfft2_centred(plain.images()) * ctf, 32)
+    _, expected = next(linear_views(plain, SilentProgress(), "Reading"))
+    images /= expected.ctf.square().mean(1).sqrt()[:, None, None]  # as reading scales them
+    multiplied = replace(plain, source=ArraySource(images, plain.pixel_size_A), ctf_premultiplied=True)
+    _, found = next(linear_views(multiplied, SilentProgress(), "Reading"))
+    told = expected.ctf.abs() > 0.05
+    assert float(told.float().mean()) > 0.9
+    torch.testing.assert_close(found.values[told], expected.values[told], atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(found.ctf[told], expected.ctf[told])
+    assert not bool(found.values[~told].any() or found.ctf[~told].any())
 
 
 def test_a_model_read_back_embeds_alike() -> None:

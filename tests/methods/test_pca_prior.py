@@ -13,17 +13,18 @@ from vitreous.methods.pca.config import PcaConfig
 from vitreous.methods.pca.method import Pca
 from vitreous.methods.pca.model import full_disc, linear_views
 from vitreous.methods.pca.prior import Support, solve_with_prior
-from vitreous.physics.slices import SliceAccumulator
+from vitreous.physics.linear_sums import LinearSums
 from vitreous.reconstruct.masks import radii
 
 BOX = 16
 
 
-def sums_of(particles) -> SliceAccumulator:
-    disc, sums = full_disc(BOX), SliceAccumulator(BOX)
-    for _, views in linear_views(particles, SilentProgress(), "Reading"):
-        values, weights = (views.values * views.ctf).contiguous(), views.ctf.square().contiguous()
-        sums.add(views.rotations, (disc.kx, disc.ky), values, weights)
+def sums_of(particles) -> LinearSums:
+    """Normal equations of one map for all."""
+    disc, sums = full_disc(BOX), LinearSums(BOX, 1)
+    for rows, views in linear_views(particles, SilentProgress(), "Reading"):
+        ones = (torch.ones(len(rows), 1), torch.ones(len(rows), 1, 1))
+        sums.add(views.rotations, (disc.kx, disc.ky), (views.values * views.ctf, views.ctf.square()), ones)
     return sums
 
 
@@ -34,9 +35,9 @@ def test_the_variance_that_noise_leaves_is_foretold(seed: int) -> None:
     old = 3 * blob_map(0.0, BOX).values
     for before in (torch.zeros_like(old), old):
         support = Support.ball(BOX)
-        solved, clean = (solve_with_prior(sums, before, support) for sums in (loud, quiet))
+        solved, clean = (solve_with_prior(sums, before[None], support) for sums in (loud, quiet))
         inside = radii(BOX) < BOX / 2
-        measured = float((solved.values - clean.values)[inside].square().mean())
+        measured = float((solved.values - clean.values)[0, inside].square().mean())
         assert solved.noise == pytest.approx(measured, rel=0.35)
 
 
@@ -57,7 +58,7 @@ def test_a_support_of_a_share_of_the_box_sees_each_of_its_numbers_better() -> No
     ball = Support.ball(BOX)
     half = Support(ball.weights * 0.5**0.5)
     assert half.share == pytest.approx(ball.share / 2)
-    tight, wide = (float(solve_with_prior(sums, old, s).values.square().sum()) for s in (half, ball))
+    tight, wide = (float(solve_with_prior(sums, old[None], s).values.square().sum()) for s in (half, ball))
     assert tight > wide  # less is shrunk away
 
 

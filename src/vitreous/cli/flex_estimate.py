@@ -1,5 +1,6 @@
 """What ``vitreous flex`` will take: memory as its options ask for it, time from a few steps that are tried."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING
@@ -26,8 +27,11 @@ _CACHE_BYTES = 2e9
 _LINEAR_BATCH = 256
 """Images whose slices of all principal maps are held at one time."""
 
-_SECONDS_PER_SAMPLE, _SECONDS_PER_VOXEL = 2.5e-7, 2e-8
-"""Of one core: to sample and insert a coefficient of one principal map, and to solve for a voxel of its padded grid."""
+_SECONDS_PER_SAMPLE, _SECONDS_PER_SUM, _SECONDS_PER_PAIR = 1e-7, 1.5e-8, 1.5e-8
+"""Of one core: to sample a coefficient of one principal map; to insert it into one of the sums over images; and, for a
+voxel of the padded grid and a pair of maps, to solve for them."""
+
+_SOLVED_AT_ONCE, _BYTES_PER_PAIR = 1 << 16, 32.0
 
 _SECONDS_PER_READ, _SECONDS_PER_TRANSFORMED = 1e-7, 6e-8
 """The same for a map of a basis, forward and backward, and for a voxel of its padded grid."""
@@ -114,17 +118,24 @@ def _bytes(flex: "Flex", particles: Particles) -> float:
     return images + max(fitted, training) + _BASE_BYTES
 
 
+def _sums_of_maps(maps: int) -> float:
+    """Numbers that a voxel's equations have: a complex one for each map, and one for each pair of them."""
+    return 2 * maps + maps * (maps + 1) / 2
+
+
 def _bytes_of_maps(box: int, dims: int) -> float:
-    """Padded grids of all principal maps, and of a batch its slices of each and the moments of its latents."""
-    grids = 20.0 * (1 + dims) * (2 * box) ** 3
-    return grids + _LINEAR_BATCH * (1 + dims) * (32 * of_slices.points_per_image(box) + 16.0 * dims)
+    """Sums and padded grids of all principal maps, and what a batch and the solution for some voxels hold."""
+    maps, padded = 1 + dims, float(2 * box) ** 3
+    grids = padded * (math.pi / 12 * 4 * _sums_of_maps(maps) + 12 * maps)
+    batch = _LINEAR_BATCH * maps * (32 * of_slices.points_per_image(box) + 16.0 * dims)
+    return grids + max(batch, _BYTES_PER_PAIR * min(_SOLVED_AT_ONCE, padded / 4) * maps**2)
 
 
 def _seconds_of_maps(particles: Particles, dims: int, rounds: int) -> float:
     """A start and rounds in which all images are inserted and all maps solved for, and a last look at the images."""
-    samples = len(particles) * of_slices.points_per_image(particles.box)
-    each = _SECONDS_PER_SAMPLE * samples + _SECONDS_PER_VOXEL * (2 * particles.box) ** 3
-    return (rounds + 1.5) * (1 + dims) * each
+    maps, samples = 1 + dims, len(particles) * of_slices.points_per_image(particles.box)
+    each = samples * (_SECONDS_PER_SAMPLE * maps + _SECONDS_PER_SUM * _sums_of_maps(maps))
+    return (rounds + 1.5) * (each + _SECONDS_PER_PAIR * maps**2 * (2 * particles.box) ** 3)
 
 
 def _with_defaults(flex: "Flex") -> Iterator[tuple[str, object, "Flex"]]:

@@ -172,3 +172,39 @@ def basis_gradient_kernel(grids, coefficients, rotations, kx, ky, padding, upstr
                             found[m] += wu * row[at, m, 0] + wv * row[at, m, 1]
                             out[at, m, 0] += shares[m] * wu
                             out[at, m, 1] += shares[m] * wv
+
+
+@njit(parallel=True, **_OPTIONS)
+@no_type_check
+def linear_insert_kernel(sums, rows, rotations, kx, ky, padding, samples, first, second, parts):
+    """Add ``first[i, m]·value`` and ``second[i, t]·weight`` of every sample ``samples [n, k, 3]`` to its eight rows.
+
+    ``sums [voxels, 2·maps + pairs]`` have the real parts of all maps first, then the imaginary parts, then the weights
+    of the pairs; ``rows [g, g, h]`` says where a voxel's are. Each thread adds to a part of the sums of every voxel, so
+    that no two write to the same place and the order in which numbers are added is that of the samples.
+    """
+    maps, pairs = first.shape[1], second.shape[1]
+    centre = rows.shape[0] // 2
+    one = np.float32(1.0)
+    for part in prange(parts):
+        begin, end = part * (2 * maps + pairs) // parts, (part + 1) * (2 * maps + pairs) // parts
+        factors, sample = np.empty(2 * maps + pairs, np.float32), np.empty(end - begin, np.float32)
+        for i in range(len(rotations)):
+            rotation = rotations[i]
+            factors[:maps], factors[maps : 2 * maps], factors[2 * maps :] = first[i], first[i], second[i]
+            for j in range(len(kx)):
+                x, y, z, sign = _locate(rotation, kx[j], ky[j], padding)
+                x0, y0, z0 = np.int32(np.floor(x)), np.int32(np.floor(y)), np.int32(np.floor(z))
+                fx, fy, fz = x - np.float32(x0), y - np.float32(y0), z - np.float32(z0)
+                re, im, weight = samples[i, j, 0], sign * samples[i, j, 1], samples[i, j, 2]
+                for c in range(begin, end):
+                    sample[c - begin] = factors[c] * (re if c < maps else (im if c < 2 * maps else weight))
+                for dz in range(2):
+                    wz = fz if dz else one - fz
+                    for dy in range(2):
+                        wy = wz * (fy if dy else one - fy)
+                        for dx in range(2):
+                            w = wy * (fx if dx else one - fx)
+                            out = sums[rows[z0 + dz + centre, y0 + dy + centre, x0 + dx], begin:end]
+                            for c in range(end - begin):
+                                out[c] += w * sample[c]

@@ -87,3 +87,21 @@ def insert_plain(
     for index, weight, sign in _corners(accumulator.shape[0], rotations, k, padding):
         parts = torch.stack([values.real, sign * values.imag, weights.to(values.real)], -1) * weight[..., None]
         flat.index_add_(0, index.reshape(-1), parts.reshape(-1, 3).to(flat))
+
+
+def linear_insert_plain(
+    sums: Float[Tensor, "voxels sums"],
+    rows: Int[Tensor, "g g h"],
+    rotations: Rotations,
+    k: tuple[Tensor, Tensor],
+    padding: float,
+    samples: Float[Tensor, "n k 3"],
+    moments: tuple[Float[Tensor, "n maps"], Float[Tensor, "n pairs"]],
+) -> None:
+    """Add every sample, multiplied by the moments of its image, to the rows of its neighbours (in place)."""
+    first, second = moments
+    for index, weight, sign in _corners(rows.shape[0], rotations, k, padding):
+        real, imag, power = (weight * part for part in samples.unbind(-1))
+        parts = [real[..., None] * first[:, None], (sign * imag)[..., None] * first[:, None]]
+        parts.append(power[..., None] * second[:, None])
+        sums.index_add_(0, rows.reshape(-1)[index].reshape(-1).long(), torch.cat(parts, -1).flatten(0, 1).to(sums))

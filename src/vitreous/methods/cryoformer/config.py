@@ -59,8 +59,8 @@ class CryoFormerConfig:
     encoder_width: int = 128
     """Width of the deformation encoder's layers."""
 
-    encoder_layers: int = 10
-    """Number of the deformation encoder's layers."""
+    encoder_layers: int = 3
+    """Number of the deformation encoder's layers. The paper has ten, which short trainings do not always teach."""
 
     poses: Literal["given", "descent", "encoder"] = "given"
     """given, those of the particles' file as they are; or refined from there: descent, each by gradient descent; or

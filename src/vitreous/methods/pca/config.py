@@ -9,7 +9,7 @@ from vitreous.errors import ConfigError
 class PcaConfig:
     """How mean and principal maps are fitted."""
 
-    iterations: int = 20
+    iterations: int = 12
     """Rounds of expectation and maximisation."""
 
     seed: int = 0

@@ -1,7 +1,6 @@
 """Probabilistic PCA of particles with known poses, by expectation and maximisation.
 
-The M-step is a back-projection for each map, in which the other maps are held: where the latents are white, their
-products vanish on average and one sweep comes close to the joint solution. Maps have a prior that is learned with them:
+The M-step solves for all maps jointly, voxel by voxel of their transforms. Maps have a prior that is learned with them:
 power per shell, and a support.
 """
 
@@ -15,7 +14,7 @@ from vitreous.data import Particles, Result
 from vitreous.methods.pca.config import PcaConfig
 from vitreous.methods.pca.model import LinearMaps, LinearViews, full_disc, linear_views
 from vitreous.methods.pca.prior import Support, solve_with_prior
-from vitreous.physics.slices import SliceAccumulator
+from vitreous.physics.linear_sums import LinearSums
 from vitreous.typing import Float
 
 _UNKNOWN = 0.98
@@ -80,41 +79,35 @@ class Pca:
         maps = LinearMaps(torch.zeros(1 + self.dims, box, box, box), particles.pixel_size_A)
         generator = torch.Generator().manual_seed(self.config.seed)
         z = torch.randn(len(particles), self.dims, generator=generator)
-        sums = [SliceAccumulator(box) for _ in maps.maps]
+        sums = LinearSums(box, 1 + self.dims)
         for rows, views in linear_views(particles, progress, "Starting"):
-            _insert(sums, views, maps.slices(views), Moments.of(z[rows], torch.zeros(len(rows), self.dims, self.dims)))
+            _insert(sums, views, Moments.of(z[rows], torch.zeros(len(rows), self.dims, self.dims)))
         return _solved(sums, maps, Support.ball(box))
 
     def _round(
         self, maps: LinearMaps, support: Support, particles: Particles, progress: Progress, what: str
     ) -> tuple[LinearMaps, Support]:
-        sums = [SliceAccumulator(particles.box) for _ in maps.maps]
+        sums = LinearSums(particles.box, 1 + self.dims)
         total = torch.zeros(1 + self.dims, 1 + self.dims, dtype=torch.float64)
         for _, views in linear_views(particles, progress, what):
-            slices = maps.slices(views)
-            moments = Moments.of(*maps.posterior(views, slices))
+            moments = Moments.of(*maps.posterior(views, maps.slices(views)))
             total += moments.second.sum(0).double()
-            _insert(sums, views, slices, moments)
+            _insert(sums, views, moments)
         solved, found = _solved(sums, maps, support)
         return whitened(solved, total / len(particles)), found
 
 
-def _insert(sums: list[SliceAccumulator], views: LinearViews, slices: Tensor, moments: Moments) -> None:
-    """Add ``C (E[z_k] y − Σ_l≠k E[z_k z_l] C V_l)`` and ``C² E[z_k²]`` to the sums of every map k."""
-    disc = full_disc(sums[0].box)
-    others = moments.second - torch.diag_embed(moments.second.diagonal(dim1=1, dim2=2))
-    targets = moments.first[..., None] * views.values[:, None] - others.to(slices) @ slices
-    for number, accumulator in enumerate(sums):
-        values = (targets[:, number] * views.ctf).contiguous()
-        weights = views.ctf.square() * moments.second[:, number, number, None]
-        accumulator.add(views.rotations, (disc.kx, disc.ky), values, weights.contiguous())
+def _insert(sums: LinearSums, views: LinearViews, moments: Moments) -> None:
+    disc = full_disc(sums.box)
+    samples = (views.values * views.ctf, views.ctf.square())
+    sums.add(views.rotations, (disc.kx, disc.ky), samples, (moments.first, moments.second))
 
 
-def _solved(sums: list[SliceAccumulator], before: LinearMaps, support: Support) -> tuple[LinearMaps, Support]:
+def _solved(sums: LinearSums, before: LinearMaps, support: Support) -> tuple[LinearMaps, Support]:
     """Solve for the maps within a support, that of the new mean map."""
-    made = [solve_with_prior(total, old, support) for total, old in zip(sums, before.maps)]
-    found = Support.ball(before.box).within(made[0].values, made[0].noise)
-    return LinearMaps(torch.stack([each.values * found.weights for each in made]), before.pixel_size_A), found
+    made = solve_with_prior(sums, before.maps, support)
+    found = Support.ball(before.box).within(made.values[0], made.noise)
+    return LinearMaps(made.values * found.weights, before.pixel_size_A), found
 
 
 def whitened(maps: LinearMaps, second: Float[Tensor, "maps maps"]) -> LinearMaps:

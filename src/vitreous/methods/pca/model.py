@@ -22,6 +22,7 @@ from vitreous.reconstruct.backprojection import centred_coefficients, disc_ctf
 from vitreous.typing import Complex, Float, Map, Rotations
 
 _BATCH = 256
+_LEAST_CTF = 0.05
 
 
 @dataclass(frozen=True)
@@ -53,10 +54,22 @@ def linear_views(particles: Particles, progress: Progress, what: str) -> Iterato
             values = centred_coefficients(particles.images(rows), shifts_px, coefficients)
             ctf = disc_ctf(particles.optics.select(rows), coefficients, particles.pixel_size_A)
             if particles.ctf_premultiplied:
-                # reading made their noise σ = 1, which is the root of the mean of C²
-                values, ctf = values * ctf.square().mean().sqrt(), ctf.square()
+                values, ctf = _unmultiplied(values, ctf)
             yield rows, LinearViews(values, ctf, poses.rotations[rows].float())
             progress.advance(len(rows))
+
+
+def _unmultiplied(
+    values: Complex[Tensor, "b k"], ctf: Float[Tensor, "b k"]
+) -> tuple[Complex[Tensor, "b k"], Float[Tensor, "b k"]]:
+    """Images as they were before they were multiplied by their CTF, so with white noise of power 1.
+
+    Reading made the multiplied noise σ = 1, which is the root of the mean of C². Coefficients of which the CTF left
+    next to nothing are left out.
+    """
+    told = ctf.abs() > _LEAST_CTF
+    scale = ctf.square().mean(1, keepdim=True).sqrt()
+    return torch.where(told, values * scale / torch.where(told, ctf, 1.0), 0.0), ctf * told
 
 
 def full_disc(box: int) -> Disc:

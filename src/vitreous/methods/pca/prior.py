@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 
 from vitreous.fourier.shells import radial_power, shell_sums
-from vitreous.physics.slices import SliceAccumulator
-from vitreous.reconstruct.backprojection import shell_weights, solve
+from vitreous.physics.linear_sums import LinearSums
 from vitreous.reconstruct.masks import radii, sphere_mask
 from vitreous.typing import Float, Map
 
 _EDGE_VOXELS = 3.0
 _TINY = 1e-12
+_FLOOR = 1e-3
+"""Share of the shell's mean weight that is added to a voxel's, which tames those that no slice came near."""
 
 
 @dataclass(frozen=True)
@@ -64,34 +65,32 @@ class Support:
 
 @dataclass(frozen=True)
 class Solved:
-    """A map that was solved for, before any support, and the variance that noise leaves in its voxels."""
+    """Maps that were solved for, before any support, and the variance that noise leaves in voxels of the first."""
 
-    values: Map
+    values: Float[Tensor, "maps z y x"]
     noise: float
 
 
-def solve_with_prior(total: SliceAccumulator, old: Map, support: Support) -> Solved:
-    """Solve for a map whose power per shell is that of its last version and of what the data left uncertain of it.
+def solve_with_prior(sums: LinearSums, old: Float[Tensor, "maps z y x"], support: Support) -> Solved:
+    """Solve for maps whose power per shell is that of their last versions and of what the data left uncertain of them.
 
     Parameters
     ----------
-    total
-        Sums of its slices.
+    sums
+        Of the slices, with the moments of the latents.
     old
-        The last version, 0 where there is none; then there is no prior.
+        The last versions. A map that is 0 has none, and so no prior.
     support
-        Of the last version.
+        Of the last versions.
     """
-    padded_voxels = total.padding**3  # per coefficient of a map on its own grid
-    weights = shell_weights(total) * padded_voxels / support.share
-    power = radial_power(old)
-    if bool(power.any()):
-        inverse = 1 / (power + 1 / (weights + 1 / power.clamp_min(_TINY)))
-        inverse[0] = 0.0
-    else:
-        inverse = torch.zeros_like(power)
-    values = solve(total, prior=inverse * support.share / padded_voxels)
-    return Solved(values, _variance(weights, inverse, support.share, len(old)))
+    padded_voxels = sums.padding**3  # per coefficient of a map on its own grid
+    seen = sums.shell_weights()
+    weights = seen * padded_voxels / support.share
+    power = torch.stack([radial_power(each) for each in old])[:, : weights.shape[1]]
+    inverse = 1 / (power + 1 / (weights.clamp_min(_TINY) + 1 / power.clamp_min(_TINY)))
+    inverse *= power.any(1, keepdim=True)
+    values = sums.solve(inverse * support.share / padded_voxels + _FLOOR * seen)
+    return Solved(values, _variance(weights[0], inverse[0], support.share, len(old[0])))
 
 
 def _variance(weights: Float[Tensor, " s"], inverse: Float[Tensor, " s"], share: float, box: int) -> float:
