@@ -133,18 +133,30 @@ class Flex:
         if self.minutes is not None and not self.minutes > 0:
             raise ConfigError("--minutes must be positive", found=self.minutes, remedy="Change --minutes")
         self._require_devices()
-        if self.method == "pca" and self.common.precision != TrainingCommon().precision:
-            raise ConfigError("--precision belongs to methods that train networks", remedy="Leave it out")
+        if self.method == "pca":
+            self._refuse_options_of_training()
         if self.method in ("pca", "cryoformer") and self.network != CryoDrgnConfig():
             self._refuse_options_of_networks()
         for name, usual in _OF_METHODS.items():
             owner = "cryonoo" if name == "noo" else name
             if self.method != owner and getattr(self, name) != usual:
-                raise ConfigError(f"--{name}.* belongs to --method {owner}", remedy="Leave it out")
+                raise ConfigError(
+                    f"--{name}.* belongs to --method {owner}", remedy=f"Add --method {owner}, or leave it out"
+                )
         if self.method == "autodecoder" and self.network.encoder is not None:
             raise ConfigError("--encoder does not belong to --method autodecoder: it has none", remedy="Leave it out")
         if self.method == "cryonoo":
             self.noo.refuse_unless_reached(self.network)
+
+    def _refuse_options_of_training(self) -> None:
+        """Refuse what only methods that train networks take."""
+        given = {
+            "--precision": self.common.precision != TrainingCommon().precision,
+            "--minutes": self.minutes is not None,
+            "--devices": self.devices != 1,
+        }
+        for flag in (flag for flag, is_given in given.items() if is_given):
+            raise ConfigError(f"{flag} belongs to methods that train networks", remedy=_OTHER_METHOD)
 
     def _refuse_options_of_networks(self) -> None:
         """Refuse options of another method's networks, and name those of this method that mean the same."""
@@ -159,8 +171,6 @@ class Flex:
 
     def _require_devices(self) -> None:
         """Refuse numbers of processes among which no batch can be shared evenly."""
-        if self.method == "pca" and self.devices != 1:
-            raise ConfigError("--devices belongs to methods that train networks", remedy="Leave it out")
         if self.devices < 1 or self.trained.batch % self.devices:
             raise ConfigError(
                 f"--devices must divide {self._flag('batch')}",

@@ -118,6 +118,7 @@ def _write(plan: "Plan", out: Path, command: Simulate, context: "RunContext") ->
     from vitreous.compute.progress import make_progress
     from vitreous.runs.manifest import Manifest, fingerprint
     from vitreous.runs.store import RunFolder
+    from vitreous.simulate.split import SPLITS
     from vitreous.simulate.stack import simulate_stack
 
     named = [Path(command.structure), *command.specimen.mixture, Path(plan.config.ctf), Path(plan.config.views)]
@@ -130,6 +131,8 @@ def _write(plan: "Plan", out: Path, command: Simulate, context: "RunContext") ->
         f"{plan.config.n} particles of {plan.config.box} px, {simulated.grid.voxel_size_A:g} Å per pixel, "
         f"{len(plan.states)} state{'s' if len(plan.states) > 1 else ''}: {out / 'particles.star'}"
     )
+    parts = [file.name for file in (out / f"{part}.star" for part in SPLITS) if file.exists()]
+    context.say(f"with true poses: {', '.join(['truth.star', *parts])}")
 
 
 def _summary(plan: "Plan", started: float, context: "RunContext") -> dict[str, object]:
