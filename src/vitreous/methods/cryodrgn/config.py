@@ -55,8 +55,8 @@ class CryoDrgnConfig:
     batch: int = 32
     """Particles per optimisation step."""
 
-    learning_rate: float = 1e-4
-    """Learning rate of Adam."""
+    learning_rate: float = 1e-3
+    """Learning rate of Adam. The papers' 1e-4 is for trainings of some hundred thousand steps."""
 
     anneal: float | None = None
     """Share of the training, at its end, over which the learning rates fall to 0 as a cosine does; 0 for never. When
