@@ -69,11 +69,11 @@ class Amortised(Bench):
                     **{"minutes": given.minutes, "threads": given.threads},
                     **{"settings": " ".join(f"{name}={value}" for name, value in settings.items())},
                 }
-                yield known, partial(self.outcome, known["n"], {**COMMON, **settings}, seed)
+                yield known, partial(self.outcome, known, {**COMMON, **settings})
 
-    def outcome(self, n: int, settings: Settings, seed: int) -> Outcome:
+    def outcome(self, known: dict[str, Any], settings: Settings) -> Outcome:
         """Train, and read what was seen on the way."""
-        stack, out = self.stack(n), self.work / "outcome.json"
+        seed, stack, out = known["seed"], self.stack(known["n"]), self.work / "outcome.json"
         words = [f"{name}={'null' if value is None else value}" for name, value in settings.items()]
         given = self.given
         limits = ["--seed", seed, "--minutes", given.minutes, "--threads", given.threads]
@@ -81,6 +81,10 @@ class Amortised(Bench):
         done = run_measured([str(word) for word in run])
         found = json.loads(out.read_text())
         curve = found["curve"]
+        curves = given.results / "curves" / f"{NAME}.jsonl"
+        curves.parent.mkdir(exist_ok=True)
+        with curves.open("a") as file:
+            file.write(json.dumps({**known, "curve": curve}) + "\n")
         figures = {"mirror_correlation": found["mirror_correlation"], **{name: curve[-1][name] for name in LAST}}
         for limit in (10, 5):
             times = [point["cpu_seconds"] for point in curve if point["median_deg"] <= limit]

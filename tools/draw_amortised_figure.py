@@ -1,0 +1,63 @@
+"""Draw how poses and map of ``vitreous abinitio --method cryoai`` come about over the time of training.
+
+python tools/draw_amortised_figure.py benchmarks/results/curves/amortised.jsonl docs/figures/amortised.png
+(needs matplotlib)
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+from matplotlib import pyplot as plt
+
+INK = "#1f2933"
+COLOURS = {"voxels": "#0f766e", "fouriernet": "#c2410c", "siren": "#7c3aed", "mlp": "#a16207"}
+STYLES = {"symmetric": "-", "l2": "--"}
+PANELS = (
+    ("median_deg", "median error of poses, degrees", True),
+    ("resolution_A", "resolution of the map at FSC 0.5, Å", True),
+    ("explained", "share of the images' power that is explained", False),
+)
+
+
+def draw_panel(axes: Any, runs: list[dict[str, Any]], figure: str, title: str, *, is_log: bool) -> None:
+    """One line per run; colours are maps, dashes losses."""
+    seen = set()
+    for run in runs:
+        named = dict(word.split("=") for word in run["settings"].split())
+        colour, style = COLOURS[named["volume"]], STYLES[named["loss"]]
+        label = f"{named['volume']}, {named['loss']}"
+        seconds = [point["cpu_seconds"] for point in run["curve"]]
+        values = [point[figure] for point in run["curve"]]
+        axes.plot(seconds, values, style, color=colour, lw=1, label=None if label in seen else label)
+        seen.add(label)
+    if is_log:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(mpl.ticker.FormatStrFormatter("%g"))
+        axes.yaxis.set_minor_formatter(mpl.ticker.NullFormatter())
+    axes.set_xlabel("processor seconds of training", fontsize=8, color=INK)
+    axes.set_ylabel(title, fontsize=8, color=INK)
+    axes.tick_params(which="both", labelsize=7, colors=INK)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+
+
+def main() -> None:
+    """Read the curves of the table of maps and losses, and write the figure."""
+    source, target = Path(sys.argv[1]), Path(sys.argv[2])
+    runs = [json.loads(line) for line in source.read_text().splitlines()]
+    shown = [run for run in runs if run["table"] == "maps" and run["box"] == 32 and "mirrored" not in run["settings"]]
+    figure, panels = plt.subplots(1, len(PANELS), figsize=(11, 3.4), dpi=110, layout="constrained")
+    for axes, (name, title, is_log) in zip(panels, PANELS, strict=True):
+        draw_panel(axes, shown, name, title, is_log=is_log)
+    panels[0].legend(fontsize=6, frameon=False)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(target, facecolor="white", metadata={"Software": None})
+
+
+if __name__ == "__main__":
+    main()
