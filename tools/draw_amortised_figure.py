@@ -14,7 +14,10 @@ import matplotlib as mpl
 mpl.use("Agg")
 from matplotlib import pyplot as plt
 
-INK = "#1f2933"
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from tools.plain_axes import label_axes
+
 COLOURS = {"voxels": "#0f766e", "fouriernet": "#c2410c", "siren": "#7c3aed", "mlp": "#a16207"}
 STYLES = {"symmetric": "-", "l2": "--"}
 PANELS = (
@@ -39,11 +42,7 @@ def draw_panel(axes: Any, runs: list[dict[str, Any]], figure: str, title: str, *
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(mpl.ticker.FormatStrFormatter("%g"))
         axes.yaxis.set_minor_formatter(mpl.ticker.NullFormatter())
-    axes.set_xlabel("processor seconds of training", fontsize=8, color=INK)
-    axes.set_ylabel(title, fontsize=8, color=INK)
-    axes.tick_params(which="both", labelsize=7, colors=INK)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
+    label_axes(axes, "processor seconds of training", title)
 
 
 def main() -> None:

@@ -16,8 +16,8 @@ from matplotlib import pyplot as plt
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.rows import is_measured, read_rows
+from tools.plain_axes import INK, label_axes
 
-INK = "#1f2933"
 COLOURS = ("#0f766e", "#c2410c", "#7c3aed", "#a16207", "#94a3b8", "#1d4ed8", "#be185d", "#4d7c0f", "#0891b2", "#57534e")
 CONDITIONS = {"recipe": "igg-1d-48", "SNR": 0.1, "box": 32, "n": 10_000}
 BOUNDS = ("told the angle", "told nothing")
@@ -47,11 +47,7 @@ def draw_panel(axes: Any, methods: dict[str, list[Any]], figure: str, title: str
     axes.set_xscale("log")
     axes.set_xticks(TICKS, [str(tick) for tick in TICKS])
     axes.set_xticks([], minor=True)
-    axes.set_xlabel("processor seconds of training", fontsize=8, color=INK)
-    axes.set_ylabel(title, fontsize=8, color=INK)
-    axes.tick_params(which="both", labelsize=7, colors=INK)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
+    label_axes(axes, "processor seconds of training", title)
 
 
 def main() -> None:

@@ -68,8 +68,8 @@ class EvaluateLatents:
     """Another run of flex or embed with the same particles: another seed, or trained on another half of the data."""
 
     maps: int = 0
-    """Decode so many maps and report the areas under their FSC: with the true ones, or with those of --against; the
-    latents must be those of a folder."""
+    """Decode so many maps and report the areas under their FSC: with the true ones, one image of each state at the
+    most, or with those of --against; the latents must be those of a folder."""
 
     linear: bool = False
     """The true coordinates are numbers, not one angle: report the share of their variance that is explained."""

@@ -138,7 +138,8 @@ def variability_section(files: RunFiles) -> str:
     movies = [movie([read_map(path) for path in _some(maps)], f"along {name}") for name, maps in files.series().items()]
     maps = files.other_maps()
     shown = [thumbnail(volume, name) for volume, name in map(_named_map, maps[:_THUMBNAILS])]
-    more = f'<p class="note">{len(maps) - _THUMBNAILS} more maps in the folder.</p>' if len(maps) > _THUMBNAILS else ""
+    left = len(maps) - _THUMBNAILS
+    more = f'<p class="note">{left} more map{"s" if left > 1 else ""} in the folder.</p>' if left > 0 else ""
     return markup.section(
         "variability",
         "Classes and motions",
