@@ -92,7 +92,7 @@ class LinearSums:
     ) -> None:
         """Do as :meth:`add` in torch operations: its twin."""
         parts, second = self._flat(samples, z)
-        linear_insert_plain(self._sums, self._rows, rotations, k, float(self.padding), parts, (z[0], second))
+        linear_insert_plain((self._sums, self._rows), rotations, k, float(self.padding), (parts, z[0], second))
 
     def _flat(self, samples: Samples, z: Moments) -> tuple[Float[Tensor, "n k 3"], Float[Tensor, "n pairs"]]:
         """Three numbers per sample, and the lower triangles of the second moments."""

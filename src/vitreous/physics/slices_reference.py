@@ -90,16 +90,15 @@ def insert_plain(
 
 
 def linear_insert_plain(
-    sums: Float[Tensor, "voxels sums"],
-    rows: Int[Tensor, "g g h"],
+    kept: tuple[Float[Tensor, "voxels sums"], Int[Tensor, "g g h"]],
     rotations: Rotations,
     k: tuple[Tensor, Tensor],
     padding: float,
-    samples: Float[Tensor, "n k 3"],
-    moments: tuple[Float[Tensor, "n maps"], Float[Tensor, "n pairs"]],
+    images: tuple[Float[Tensor, "n k 3"], Float[Tensor, "n maps"], Float[Tensor, "n pairs"]],
 ) -> None:
-    """Add every sample, multiplied by the moments of its image, to the rows of its neighbours (in place)."""
-    first, second = moments
+    """Add every sample, multiplied by the moments of its image, to the sums of its neighbours (in place), whose rows are told."""
+    sums, rows = kept
+    samples, first, second = images
     for index, weight, sign in _corners(rows.shape[0], rotations, k, padding):
         real, imag, power = (weight * part for part in samples.unbind(-1))
         parts = [real[..., None] * first[:, None], (sign * imag)[..., None] * first[:, None]]
