@@ -96,7 +96,7 @@ def linear_insert_plain(
     padding: float,
     images: tuple[Float[Tensor, "n k 3"], Float[Tensor, "n maps"], Float[Tensor, "n pairs"]],
 ) -> None:
-    """Add every sample, multiplied by the moments of its image, to the sums of its neighbours (in place), whose rows are told."""
+    """Add every sample, multiplied by the moments of its image, to the sums of its neighbours (in place)."""
     sums, rows = kept
     samples, first, second = images
     for index, weight, sign in _corners(rows.shape[0], rotations, k, padding):
