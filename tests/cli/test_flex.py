@@ -185,6 +185,7 @@ def test_runs_that_do_not_fit_are_refused(runs, stack, tmp_path, capsys) -> None
         (["--method", "cryodrgn", "--devices", "3"], "--devices must divide --batch"),
         (["--method", "cryoformer", "--devices", "5"], "--devices must divide --cryoformer.batch"),
         (["--method", "pca", "--devices", "2"], "--devices belongs to methods that train networks"),
+        (["--method", "pca", "--devices", "3"], "--devices belongs to methods that train networks"),
         (["--minutes", "5"], "--minutes belongs to methods that train networks"),
     ],
 )

@@ -132,9 +132,9 @@ class Flex:
             raise ConfigError("--dims must be at least 1", found=self.dims, remedy="Change --dims")
         if self.minutes is not None and not self.minutes > 0:
             raise ConfigError("--minutes must be positive", found=self.minutes, remedy="Change --minutes")
-        self._require_devices()
         if self.method == "pca":
             self._refuse_options_of_training()
+        self._require_devices()
         if self.method in ("pca", "cryoformer") and self.network != CryoDrgnConfig():
             self._refuse_options_of_networks()
         for name, usual in _OF_METHODS.items():

@@ -5,7 +5,7 @@
 in trilinear interpolation.
 """
 
-from functools import cache
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vitreous.constants import PADDING
 from vitreous.physics import kernels
-from vitreous.physics.slices import map_from_grid, require_finite
+from vitreous.physics.slices import map_from_grid, padded_size, require_finite
 from vitreous.physics.slices_reference import linear_insert_plain
 from vitreous.typing import Complex, Float, Int, Rotations
 
@@ -28,10 +28,10 @@ Samples = tuple[Complex[Tensor, "n k"], Float[Tensor, "n k"]]
 Moments = tuple[Float[Tensor, "n maps"], Float[Tensor, "n maps maps"]]
 
 
-@cache
+@lru_cache(maxsize=1)
 def _sphere(box: int, padding: int) -> tuple[Int[Tensor, "g g h"], Int[Tensor, " voxels"], Int[Tensor, " voxels"]]:
     """Row of each voxel that samples can reach, 0 elsewhere; of each row its voxel in the grid, and its shell."""
-    half = padding * box // 2
+    half = padded_size(box, padding) // 2
     axis = torch.arange(-half, half + 1)
     r = (axis[:, None, None].square() + axis[:, None].square() + axis[half:].square()).float().sqrt()
     voxels = (r <= half + _REACH).flatten().nonzero()[:, 0]
@@ -54,9 +54,6 @@ class LinearSums:
     """
 
     def __init__(self, box: int, maps: int, padding: int = PADDING) -> None:
-        if padding * box % 2:
-            message = f"padding must be even for a box of {box}, found {padding}"
-            raise ValueError(message)
         self.box, self.maps, self.padding = box, maps, padding
         self._rows, self._voxels, self._shell = _sphere(box, padding)
         self._plane = (self._voxels % self._rows.shape[2] == 0).nonzero()[:, 0]

@@ -57,7 +57,7 @@ def _unwrapped(array: Tensor, box: int, dim: int) -> Tensor:
     return torch.cat([array.narrow(dim, n - centre, centre), array.narrow(dim, 0, box - centre)], dim)
 
 
-def _padded_size(box: int, padding: int) -> int:
+def padded_size(box: int, padding: int) -> int:
     """Side of the padded box; even, so that the cell beyond the outermost sample ends on the grid."""
     if padding * box % 2:
         message = f"padding must be even for a box of {box}, found {padding}"
@@ -148,7 +148,7 @@ class FourierVolume:
         """Transform a map ``[z, y, x]``; differentiable. An odd box takes an even padding only."""
         box = values.shape[-1]
         window = gridding_window(box, padding, values.device).to(values.dtype)
-        return FourierVolume(_half_grid(values / window, _padded_size(box, padding)), box, padding)
+        return FourierVolume(_half_grid(values / window, padded_size(box, padding)), box, padding)
 
     def disc(self, max_radius: float | None = None) -> Disc:
         """Coefficients of the projections inside ``max_radius`` (default: all inside the Nyquist circle)."""
@@ -192,7 +192,7 @@ class SliceAccumulator:
         dtype: torch.dtype = torch.float32,
     ) -> None:
         self.box, self.padding = box, padding
-        g = _padded_size(box, padding) + 1
+        g = padded_size(box, padding) + 1
         native = torch.device(device).type == "cpu"
         self._sums = torch.zeros(threads if native else 1, g, g, g // 2 + 1, 3, device=device, dtype=dtype)
         self._native = native
